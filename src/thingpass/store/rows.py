@@ -1,0 +1,107 @@
+"""The frozen values that come out of the store. Times are milliseconds since 1970 UTC, ids are UUID texts."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+CREDENTIALS_ACCESS_TOKEN = "ACCESS_TOKEN"  # noqa: S105 (ThingsBoard's name of a kind, not a token)
+CREDENTIALS_X509 = "X509_CERTIFICATE"
+CREDENTIALS_MQTT_BASIC = "MQTT_BASIC"
+
+
+class JsonText(str):
+    """A value that is a JSON object or array, kept as the text that was sent."""
+
+    __slots__ = ()
+
+
+Value: TypeAlias = bool | int | float | str | JsonText
+"""What a data point or an attribute may hold: BOOLEAN, LONG (64 bits), DOUBLE, STRING, JSON."""
+
+
+class Tenant(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    created_at_ms: int
+    title: str
+
+
+class User(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    created_at_ms: int
+    tenant_id: str
+    authority: str  # "SYS_ADMIN", "TENANT_ADMIN", "CUSTOMER_USER"
+    email: str
+    password_hash: str  # PHC string, Argon2id
+    first_name: str | None = None
+    last_name: str | None = None
+    enabled: bool = True
+
+
+class DeviceProfile(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    created_at_ms: int
+    tenant_id: str
+    name: str
+    is_default: bool
+
+
+class Device(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    number: int  # the store's own short key; series are kept under it. 0 before the device is stored
+    created_at_ms: int
+    tenant_id: str
+    profile_id: str
+    profile_name: str  # ThingsBoard's `type`; comes from the profile, is not stored with the device
+    name: str
+    label: str | None = None
+    customer_id: str | None = None
+    additional_info_json: str | None = None
+    version: int = 1
+
+
+class Credentials(msgspec.Struct, frozen=True, kw_only=True):
+    """What a device proves itself with. `credentials_id` is unique over the whole installation."""
+
+    id: str
+    created_at_ms: int
+    device_id: str
+    kind: str  # CREDENTIALS_...
+    credentials_id: str
+    credentials_value: str | None = None
+    version: int = 1
+
+
+class DeviceCredentials(msgspec.Struct, frozen=True):
+    """One look-up's answer: the credentials and the device that they belong to."""
+
+    credentials: Credentials
+    device: Device
+
+
+class Page(msgspec.Struct, frozen=True):
+    """One page of a list. `total` counts all rows that match."""
+
+    rows: tuple[Device, ...]
+    total: int
+
+
+class DataPoint(msgspec.Struct, frozen=True):
+    """One value of one key at one time."""
+
+    ts_ms: int
+    value: Value
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """What a device measured at one time: several keys."""
+
+    ts_ms: int
+    values: dict[str, Value]
+
+
+class Attribute(msgspec.Struct, frozen=True):
+    key: str
+    value: Value
+    updated_at_ms: int

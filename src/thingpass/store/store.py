@@ -1,0 +1,121 @@
+"""The store's interface: one Protocol for each room's needs, and `Store`, which has them all.
+
+Every method is a coroutine, so that PostgreSQL fits behind the same interface; the embedded store answers
+point reads without suspending. A write that returns is durable: it survives `kill -9` and power loss.
+Methods: `find_x` gives None where there is nothing, `get_x` raises NotFound, `add_x` raises AlreadyExists
+with the constraint's name, `list_x` gives a page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from thingpass.store.rows import (
+    Attribute,
+    Credentials,
+    DataPoint,
+    Device,
+    DeviceCredentials,
+    DeviceProfile,
+    Page,
+    Tenant,
+    User,
+    Value,
+)
+
+
+class TenantStore(Protocol):
+    async def add_tenant(self, tenant: Tenant, default_profile: DeviceProfile) -> None: ...
+    async def list_tenants(self) -> tuple[Tenant, ...]: ...
+
+
+class UserStore(Protocol):
+    async def add_user(self, user: User) -> None: ...
+    async def update_user(self, user: User) -> None: ...
+    async def find_user_by_email(self, email: str) -> User | None: ...
+    async def find_user(self, user_id: str) -> User | None: ...
+    async def count_users(self) -> int: ...
+
+
+class DeviceStore(Protocol):
+    async def add_device(self, device: Device, credentials: Credentials) -> Device:
+        """Both in one transaction; gives the device with its number."""
+
+    async def update_device(self, device: Device) -> Device: ...
+    async def remove_device(self, device_id: str) -> None:
+        """With its credentials and attributes; its series go with the next fold."""
+
+    async def find_device(self, device_id: str) -> Device | None: ...
+    async def find_device_by_name(self, tenant_id: str, name: str) -> Device | None: ...
+    async def list_devices(
+        self,
+        tenant_id: str,
+        *,
+        limit: int,
+        offset: int = 0,
+        text_search: str | None = None,
+        sort_by: str = "created_at_ms",  # or "name", "label", "profile_name"
+        descending: bool = False,
+    ) -> Page: ...
+    async def add_profile(self, profile: DeviceProfile) -> None: ...
+    async def find_profile(self, profile_id: str) -> DeviceProfile | None: ...
+    async def find_profile_by_name(self, tenant_id: str, name: str) -> DeviceProfile | None: ...
+    async def get_default_profile(self, tenant_id: str) -> DeviceProfile: ...
+    async def list_profiles(self, tenant_id: str) -> tuple[DeviceProfile, ...]: ...
+
+
+class CredentialStore(Protocol):
+    async def find_credentials(self, credentials_id: str) -> DeviceCredentials | None:
+        """By the exact `credentials_id`; the look-up of every CONNECT."""
+
+    async def find_credentials_of_device(self, device_id: str) -> Credentials | None: ...
+    async def update_credentials(self, credentials: Credentials) -> Credentials:
+        """Replaces the device's credentials; raises AlreadyExists when another device holds that id."""
+
+
+class SeriesStore(Protocol):
+    async def append_samples(self, encoded: Sequence[tuple[int, bytes]]) -> None:
+        """Stores one group-committed batch of (device number, `store.samples.encode_sample(...)`), in arrival order.
+
+        Returns when it is durable. Only `telemetry.ingest` calls it, one batch at a time.
+        """
+
+    async def latest(self, device_number: int, keys: Iterable[str] | None) -> dict[str, DataPoint]:
+        """The newest point of each key (of all keys when None); a later arrival wins at the same time."""
+
+    async def series(
+        self,
+        device_number: int,
+        keys: Sequence[str],
+        *,
+        start_ms: int,
+        end_ms: int,
+        limit: int,
+        descending: bool = True,
+    ) -> dict[str, list[DataPoint]]:
+        """Points with start_ms <= ts < end_ms, at most `limit` a key; keys without points are left out."""
+
+    async def series_keys(self, device_number: int) -> list[str]: ...
+
+
+class AttributeStore(Protocol):
+    async def save_attributes(
+        self, device_id: str, scope: str, values: Mapping[str, Value], updated_at_ms: int
+    ) -> None: ...
+    async def remove_attributes(self, device_id: str, scope: str, keys: Sequence[str]) -> None: ...
+    async def find_attributes(
+        self, device_id: str, scope: str, keys: Sequence[str] | None
+    ) -> list[Attribute]: ...
+
+
+class Store(
+    TenantStore, UserStore, DeviceStore, CredentialStore, SeriesStore, AttributeStore, Protocol
+):
+    async def open(self) -> None:
+        """Opens or creates, migrates, and rebuilds what is kept in memory."""
+
+    async def close(self) -> None: ...
+    async def check(self) -> None:
+        """Raises Unavailable when a write could not be stored now; for `/readyz`."""
+
