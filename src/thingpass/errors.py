@@ -1,7 +1,7 @@
-"""The house's own errors: each has a code for programs, a sentence for a person and, where there is one, the mend.
+"""The house's own errors: a code for programs, a sentence for a person and, where there is one, the mend.
 
 Rooms raise these (or a subclass); the edges (REST, command line, MQTT) turn them into their own shape.
-`x509/` and `mqtt/` have error classes of their own, because they are libraries that know nothing of Thingpass.
+`x509/` and `mqtt/` have error classes of their own, because they are libraries that know no Thingpass.
 """
 
 from __future__ import annotations

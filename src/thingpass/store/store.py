@@ -76,7 +76,7 @@ class CredentialStore(Protocol):
 
 class SeriesStore(Protocol):
     async def append_samples(self, encoded: Sequence[tuple[int, bytes]]) -> None:
-        """Stores one group-committed batch of (device number, `store.samples.encode_sample(...)`), in arrival order.
+        """Stores one batch of (device number, `store.samples.encode_sample(...)`), in arrival order.
 
         Returns when it is durable. Only `telemetry.ingest` calls it, one batch at a time.
         """
@@ -109,13 +109,10 @@ class AttributeStore(Protocol):
     ) -> list[Attribute]: ...
 
 
-class Store(
-    TenantStore, UserStore, DeviceStore, CredentialStore, SeriesStore, AttributeStore, Protocol
-):
+class Store(TenantStore, UserStore, DeviceStore, CredentialStore, SeriesStore, AttributeStore, Protocol):
     async def open(self) -> None:
         """Opens or creates, migrates, and rebuilds what is kept in memory."""
 
     async def close(self) -> None: ...
     async def check(self) -> None:
         """Raises Unavailable when a write could not be stored now; for `/readyz`."""
-
