@@ -1,21 +1,16 @@
-"""What several tests share: a real server, a client for its REST API, devices with certificates, and `needs`."""
+"""What tests share: a real server, a client for its REST API, devices with certificates, and `needs`."""
 
 from __future__ import annotations
 
-import datetime
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.device import Device
+from tests.device import Device, make_device
 from tests.running_server import RunningServer, start_server
 
 # Program or file -> the package that brings it: Debian's, Homebrew's (None: not there).
@@ -73,7 +68,7 @@ def _go_without(program: str) -> None:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A real `thingpass up` on free ports, shared by all tests of this process: make devices of your own in it."""
+    """A real `thingpass up` on free ports, shared by all tests of this process: use devices of your own."""
     running = start_server(tmp_path_factory.mktemp("server"))
     yield running
     running.stop()
@@ -81,7 +76,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., RunningServer]]:
-    """Starts servers of the test's own: `start("--mqtt-port", "0", environ={...})`; they end with the test."""
+    """Servers of the test's own, `start("--mqtt-port", "0", environ={...})`, that end with the test."""
     started: list[RunningServer] = []
 
     def start_one(*arguments: str, directory: Path | None = None, **options: object) -> RunningServer:
@@ -109,56 +104,3 @@ def device_with_certificate(server: RunningServer, tmp_path: Path) -> Callable[.
         return make_device(server, tmp_path, name, **options)  # type: ignore[arg-type]
 
     return make
-
-
-def make_device(
-    server: RunningServer,
-    directory: Path,
-    name: str | None = None,
-    *,
-    registered: bool = True,
-    valid_for: datetime.timedelta = datetime.timedelta(days=30),
-) -> Device:
-    """A device with files as `thingpass keygen client` writes them, made without it."""
-    name = name or f"device-{uuid.uuid4().hex[:8]}"
-    certificate_pem, key_pem = make_certificate(name, valid_for)
-    certificate_file, combined_file = directory / f"{name}.pub.pem", directory / f"{name}.nopass.pem"
-    certificate_file.write_bytes(certificate_pem)
-    combined_file.touch(0o600)
-    combined_file.write_bytes(key_pem + certificate_pem)
-    device_id = server.add_device(name, certificate_pem.decode() if registered else None)
-    return Device(
-        name=name,
-        id=device_id,
-        certificate_file=certificate_file,
-        combined_file=combined_file,
-        ca_file=server.certificate_file(),
-        server=server,
-    )
-
-
-def make_certificate(
-    name: str, valid_for: datetime.timedelta = datetime.timedelta(days=30)
-) -> tuple[bytes, bytes]:
-    """A self-signed certificate and its key, both PEM; it began 60 days ago and ends `valid_for` from now."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=60))
-        .not_valid_after(now + valid_for)
-        .sign(key, hashes.SHA256())
-    )
-    return (
-        certificate.public_bytes(serialization.Encoding.PEM),
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.TraditionalOpenSSL,
-            serialization.NoEncryption(),
-        ),
-    )

@@ -1,10 +1,16 @@
-"""One device of a test: its files, and what the server stored of it."""
+"""The devices of tests: key and certificate as files, and what the server stored of each."""
 
 from __future__ import annotations
 
+import datetime
 import time
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.running_server import RunningServer
 
@@ -53,3 +59,56 @@ class Device:
             if time.monotonic() > deadline:
                 raise AssertionError(f"{key} of {self.name} is {seen!r} after {within_s} s, not {value!r}")
             time.sleep(0.05)
+
+
+def make_device(
+    server: RunningServer,
+    directory: Path,
+    name: str | None = None,
+    *,
+    registered: bool = True,
+    valid_for: datetime.timedelta = datetime.timedelta(days=30),
+) -> Device:
+    """A device with files as `thingpass keygen client` writes them, made without it."""
+    name = name or f"device-{uuid.uuid4().hex[:8]}"
+    certificate_pem, key_pem = make_certificate(name, valid_for)
+    certificate_file, combined_file = directory / f"{name}.pub.pem", directory / f"{name}.nopass.pem"
+    certificate_file.write_bytes(certificate_pem)
+    combined_file.touch(0o600)
+    combined_file.write_bytes(key_pem + certificate_pem)
+    device_id = server.add_device(name, certificate_pem.decode() if registered else None)
+    return Device(
+        name=name,
+        id=device_id,
+        certificate_file=certificate_file,
+        combined_file=combined_file,
+        ca_file=server.certificate_file(),
+        server=server,
+    )
+
+
+def make_certificate(
+    name: str, valid_for: datetime.timedelta = datetime.timedelta(days=30)
+) -> tuple[bytes, bytes]:
+    """A self-signed certificate and its key, both PEM; it began 60 days ago and ends `valid_for` from now."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=60))
+        .not_valid_after(now + valid_for)
+        .sign(key, hashes.SHA256())
+    )
+    return (
+        certificate.public_bytes(serialization.Encoding.PEM),
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.TraditionalOpenSSL,
+            serialization.NoEncryption(),
+        ),
+    )
