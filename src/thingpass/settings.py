@@ -285,10 +285,11 @@ def default_data_dir(environ: Mapping[str, str]) -> Path:
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """One sentence for each `THINGPASS_` variable that nothing reads; a spelling mistake, most likely."""
     known = {row.environment for row in SETTINGS} | CLIENT_VARIABLES.keys()
+    bare = {name.removeprefix(PREFIX) for name in known}  # the common prefix would make all names alike
     return [
-        f"{name} is set, but no setting has this name.{_did_you_mean(name, known)}"
-        for name in sorted(environ)
-        if name.startswith(PREFIX) and name not in known
+        f"{PREFIX}{name} is set, but no setting has this name.{_did_you_mean(name, bare, PREFIX)}"
+        for name in sorted(given.removeprefix(PREFIX) for given in environ if given.startswith(PREFIX))
+        if name not in bare
     ]
 
 
@@ -371,8 +372,8 @@ def _check_together(settings: Settings, sources: Mapping[str, str]) -> None:
             raise SettingInvalid(source, f"port {port} is already listeners.{other}; each needs its own.")
 
 
-def _did_you_mean(name: str, known: set[str]) -> str:
+def _did_you_mean(name: str, known: set[str], prefix: str = "") -> str:
     close = difflib.get_close_matches(name, sorted(known), n=1)
     if not close:  # the right name in the wrong group
         close = [key for key in sorted(known) if key.rpartition(".")[2] == name.rpartition(".")[2]]
-    return f" Did you mean {close[0]}?" if close else ""
+    return f" Did you mean {prefix}{close[0]}?" if close else ""
