@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import msgspec
+from cryptography.hazmat.primitives.serialization import Encoding
+from OpenSSL import SSL
+
+from thingpass.tls.binding import was_resumed
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,3 +25,37 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     key_exchange_group: str | None = None
     server_name: str | None = None
     resumed: bool = False
+
+
+def without_chain(evidence: Evidence) -> Evidence:
+    """The same without the certificates, for whoever keeps it while a connection lives."""
+    return msgspec.structs.replace(evidence, chain_der=())
+
+
+def gather_evidence(
+    connection: SSL.Connection, *, listener: str, peer_address: str, peer_port: int
+) -> Evidence:
+    """The facts of a finished handshake."""
+    server_name = connection.get_servername()
+    return Evidence(
+        listener=listener,
+        peer_address=peer_address,
+        peer_port=peer_port,
+        chain_der=_presented_chain(connection),
+        tls_version=connection.get_protocol_version_name(),
+        cipher=connection.get_cipher_name(),
+        key_exchange_group=connection.get_group_name(),
+        server_name=server_name.decode("ascii", "replace") if server_name else None,
+        resumed=was_resumed(connection),
+    )
+
+
+def _presented_chain(connection: SSL.Connection) -> tuple[bytes, ...]:
+    leaf = connection.get_peer_certificate(as_cryptography=True)
+    if leaf is None:
+        return ()
+    leaf_der = leaf.public_bytes(Encoding.DER)
+    others = connection.get_peer_cert_chain(as_cryptography=True) or []
+    # On the server's side OpenSSL's chain leaves the peer's own certificate out; tolerate one that does not.
+    rest = [certificate.public_bytes(Encoding.DER) for certificate in others]
+    return (leaf_der, *(der for der in rest if der != leaf_der))

@@ -1,0 +1,1 @@
+"""Who is connected where, and what is sent to them. Knows devices, but no sockets and no topics."""
