@@ -1,0 +1,241 @@
+"""The composition root: builds every part from the settings, opens and closes them in order. Nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import msgspec
+import structlog
+
+from thingpass.api.application import create_application
+from thingpass.api.secret_files import load_or_make_local_secret
+from thingpass.api.services import ListenerAddress, Services
+from thingpass.bus.local import LocalBus
+from thingpass.bus.messages import CredentialsChanged, DeviceRemoved
+from thingpass.clock import SystemClock
+from thingpass.devices.devices import DeviceService
+from thingpass.devices.tenants import ensure_default_tenant
+from thingpass.devices.users import UserService
+from thingpass.identity.authentication import Authentication
+from thingpass.identity.refusal_log import RefusalLog
+from thingpass.messaging.presence import CLOSE_CREDENTIALS_CHANGED, CLOSE_DEVICE_REMOVED, Presence
+from thingpass.metrics import Counters
+from thingpass.mqtt.session import Limits
+from thingpass.servers.deadlines import DeadlineWheel
+from thingpass.servers.device_messages import MessageServices
+from thingpass.servers.http_listener import HttpListener
+from thingpass.servers.mqtt_connection import ConnectionServices
+from thingpass.servers.mqtt_listeners import MqttListener, MqttTlsListener, drain
+from thingpass.servers.server_identity import load_server_certificate
+from thingpass.settings import Secret, Settings
+from thingpass.store.sqlite.store import SqliteStore
+from thingpass.telemetry.attributes import AttributeService
+from thingpass.telemetry.ingest import Ingest
+from thingpass.telemetry.latest import LatestValues
+from thingpass.telemetry.series import SeriesService
+from thingpass.tls.handshake_pool import HandshakePool
+from thingpass.tls.server_certificate import ServerCertificate
+from thingpass.x509.certificate import Certificate
+
+log = structlog.get_logger(__name__)
+
+DRAIN_S = 1.5  # how long devices may take to hear that the server stops
+
+
+class Addresses(msgspec.Struct, frozen=True):
+    """Where a started server listens; what was 0 in the settings is a port here."""
+
+    http_url: str
+    mqtts_host: str
+    mqtts_port: int
+    mqtt_port: int | None
+
+
+class Server:
+    """One node. `start` raises ThingpassError with one clear sentence; `stop` may follow at any time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._opened = AsyncExitStack()
+        self._clock = SystemClock()
+        self._counters = Counters()
+        self._presence = Presence()
+        self._bus = LocalBus()
+        self._refusal_log = RefusalLog(
+            kept=settings.identity.refusals_kept,
+            kept_per_device=settings.identity.refusals_kept_per_device,
+        )
+        self._server_certificate: ServerCertificate | None = None
+        self._mqtts: MqttTlsListener | None = None
+        self._mqtt: MqttListener | None = None
+        self._http: HttpListener | None = None
+        self.first_administrator: tuple[str, Secret] | None = None
+
+    @property
+    def addresses(self) -> Addresses:
+        assert self._http is not None and self._mqtts is not None, "the server is not started"
+        bind = self._settings.listeners.bind
+        host = "127.0.0.1" if bind in ("0.0.0.0", "::") else bind
+        return Addresses(
+            http_url=f"http://{host}:{self._http.port}",
+            mqtts_host=host,
+            mqtts_port=self._mqtts.port,
+            mqtt_port=None if self._mqtt is None else self._mqtt.port,
+        )
+
+    @property
+    def certificate(self) -> Certificate:
+        """The certificate that the TLS listeners show now."""
+        assert self._server_certificate is not None, "the server is not started"
+        return self._server_certificate.chain[0]
+
+    async def start(self) -> None:
+        async with AsyncExitStack() as opened:
+            await self._open(opened)
+            self._opened = opened.pop_all()
+
+    async def stop(self) -> None:
+        """Ends the listeners, says goodbye to the devices, commits what was received, closes the store."""
+        await self._opened.aclose()
+
+    async def _open(self, opened: AsyncExitStack) -> None:
+        settings, clock, bus = self._settings, self._clock, self._bus
+        store = SqliteStore(
+            settings.data_dir,
+            synchronous=settings.store.synchronous,
+            unfolded_messages=settings.store.unfolded_messages,
+        )
+        await store.open()
+        opened.push_async_callback(store.close)
+        opened.push_async_callback(bus.close)
+
+        tenant = await ensure_default_tenant(store, clock)
+        users = UserService(store, clock)
+        given = settings.api.admin_password
+        first = await users.ensure_first_administrator(
+            tenant.id, email=settings.api.admin_username, password=None if given is None else given.reveal()
+        )
+        if first is not None and first.generated_password is not None:
+            self.first_administrator = (first.user.email, Secret(first.generated_password))
+        self._server_certificate = certificate = await asyncio.to_thread(
+            load_server_certificate, settings.tls, settings.data_dir
+        )
+        certificate.start_watching()
+        opened.push_async_callback(certificate.stop_watching)
+
+        ingest = Ingest(store, backlog_messages=settings.store.backlog_messages)
+        await ingest.start()
+        opened.push_async_callback(ingest.stop)
+        attributes = AttributeService(store, clock)
+        authentication = Authentication(store, bus, clock, self._refusal_log, settings.identity)
+        opened.callback(authentication.close)
+        self._end_connections_on_news()
+
+        await self._open_mqtt(opened, ingest, attributes, authentication)
+        services = Services(
+            settings=settings.api,
+            clock=clock,
+            data_dir=settings.data_dir,
+            local_secret=load_or_make_local_secret(settings.data_dir),
+            store=store,
+            devices=DeviceService(store, bus, clock),
+            users=users,
+            ingest=ingest,
+            latest=LatestValues(store),
+            series=SeriesService(store),
+            attributes=attributes,
+            bus=bus,
+            refusal_log=self._refusal_log,
+            presence=self._presence,
+            counters=self._counters,
+            trust_pem=lambda: certificate.trust_pem.encode(),
+            addresses=self._listener_addresses,
+            server_names=lambda: certificate.chain[0].alternative_names,
+        )
+        self._http = HttpListener(
+            create_application(services), bind=settings.listeners.bind, port=settings.listeners.http_port
+        )
+        await self._http.start()
+        opened.push_async_callback(self._http.stop)
+
+    async def _open_mqtt(
+        self,
+        opened: AsyncExitStack,
+        ingest: Ingest,
+        attributes: AttributeService,
+        authentication: Authentication,
+    ) -> None:
+        settings, loop = self._settings, asyncio.get_running_loop()
+        assert self._server_certificate is not None
+        pool = HandshakePool(threads=settings.tls.handshake_threads)
+        pool.start(loop)
+        opened.push_async_callback(pool.stop)
+        wheel = DeadlineWheel()
+        wheel.start()
+        opened.push_async_callback(wheel.stop)
+        services = ConnectionServices(
+            loop=loop,
+            wheel=wheel,
+            authentication=authentication,
+            refusal_log=self._refusal_log,
+            presence=self._presence,
+            messages=MessageServices(
+                ingest=ingest,
+                attributes=attributes,
+                counters=self._counters,
+                clock=self._clock,
+                maximum_packet_size=settings.mqtt.maximum_packet_size,
+                receive_maximum=settings.mqtt.receive_maximum,
+            ),
+            limits=Limits(
+                maximum_packet_size=settings.mqtt.maximum_packet_size,
+                receive_maximum=settings.mqtt.receive_maximum,
+                connect_timeout_s=settings.mqtt.connect_timeout_s,
+            ),
+            maximum_keep_alive_s=settings.mqtt.maximum_keep_alive_s,
+            open_connections=set(),
+        )
+        opened.push_async_callback(drain, services.open_connections, timeout_s=DRAIN_S)
+        self._mqtts = MqttTlsListener(
+            services,
+            bind=settings.listeners.bind,
+            port=settings.listeners.mqtts_port,
+            max_connections=settings.mqtt.max_connections,
+            server_certificate=self._server_certificate,
+            pool=pool,
+            handshake_timeout_s=settings.tls.handshake_timeout_s,
+            max_handshakes=settings.tls.max_handshakes,
+        )
+        self._mqtts.start()
+        opened.callback(self._mqtts.stop_accepting)
+        if settings.listeners.mqtt_port is not None:
+            self._mqtt = MqttListener(
+                services,
+                bind=settings.listeners.mqtt_bind,
+                port=settings.listeners.mqtt_port,
+                max_connections=settings.mqtt.max_connections,
+            )
+            self._mqtt.start()
+            opened.callback(self._mqtt.stop_accepting)
+        gauges = self._counters.set_gauge
+        gauges("connections_open", lambda: len(services.open_connections))
+        gauges("devices_connected", lambda: len(self._presence))
+        gauges("handshakes_in_progress", lambda: self._mqtts.handshakes_in_progress if self._mqtts else 0)
+
+    def _end_connections_on_news(self) -> None:
+        """What a device proved itself with is gone: so is its connection (device API reference, 4)."""
+        end = self._presence.end_device
+        self._bus.subscribe(CredentialsChanged, lambda m: end(m.device_id, CLOSE_CREDENTIALS_CHANGED))
+        self._bus.subscribe(DeviceRemoved, lambda m: end(m.device_id, CLOSE_DEVICE_REMOVED))
+
+    def _listener_addresses(self) -> list[ListenerAddress]:
+        listeners, addresses = self._settings.listeners, self.addresses
+        assert self._http is not None
+        found = [
+            ListenerAddress("http", listeners.bind, self._http.port),
+            ListenerAddress("mqtts", listeners.bind, addresses.mqtts_port),
+        ]
+        if addresses.mqtt_port is not None:
+            found.append(ListenerAddress("mqtt", listeners.mqtt_bind, addresses.mqtt_port))
+        return found

@@ -1,0 +1,150 @@
+"""What a device's messages do: one function per handler of `device_topics`, nothing about sockets.
+
+Telemetry goes to `telemetry.ingest` and is acknowledged when its batch is stored. What has to wait for the
+store (attributes) runs as work of its connection, one after the other, in the order of arrival.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+import msgspec
+
+from thingpass.clock import Clock
+from thingpass.metrics import Counters
+from thingpass.mqtt.events import MessagePublished
+from thingpass.mqtt.reason_codes import ReasonCode
+from thingpass.servers import device_payloads
+from thingpass.servers.device_payloads import PayloadInvalid
+from thingpass.servers.device_topics import Handler, Topic, answer_topic, find_topic, is_request_id
+from thingpass.store.rows import Device
+from thingpass.telemetry.attributes import CLIENT_SCOPE, SHARED_SCOPE, AttributeService
+from thingpass.telemetry.ingest import Acknowledger, Ingest
+
+SESSION_LIMITS_METHOD = "getSessionLimits"
+
+
+class MessageServices(msgspec.Struct, frozen=True):
+    """What the handlers need of the house."""
+
+    ingest: Ingest
+    attributes: AttributeService
+    counters: Counters
+    clock: Clock
+    maximum_packet_size: int
+    receive_maximum: int
+
+
+class DeviceConnection(Acknowledger, Protocol):
+    """What the handlers need of a connection."""
+
+    @property
+    def device(self) -> Device: ...
+
+    @property
+    def messages(self) -> MessageServices: ...
+
+    def acknowledge(self, packet_id: int, reason_code: int = 0) -> None:
+        """At QoS 0 (packet id 0) nothing happens."""
+
+    def refuse_message(self, message: MessagePublished, error: PayloadInvalid) -> None: ...
+    def send_to_device(self, topic: str, payload: bytes) -> None: ...
+    def run_in_order(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs it after the connection's earlier work; reading pauses while too much of it waits."""
+
+
+def receive_message(connection: DeviceConnection, message: MessagePublished) -> None:
+    """Routes one message; a payload that cannot be used is refused by the connection."""
+    found = find_topic(message.topic)
+    if found is None or found[0].handler is None:
+        # Device API reference 2.3: an unknown topic is acknowledged, and the connection stays.
+        connection.messages.counters.messages_rejected += 1
+        connection.acknowledge(message.packet_id, ReasonCode.TOPIC_NAME_INVALID)
+        return
+    topic, request_id = found
+    try:
+        _HANDLERS[found[0].handler](connection, message, topic, request_id)
+    except PayloadInvalid as error:
+        connection.refuse_message(message, error)
+
+
+def _telemetry(
+    connection: DeviceConnection, message: MessagePublished, topic: Topic, request_id: str
+) -> None:
+    messages = connection.messages
+    samples = device_payloads.parse_telemetry(message.payload, messages.clock.now_ms())
+    packet_id = message.packet_id
+    messages.ingest.append(connection.device.number, samples, connection if packet_id else None, packet_id)
+
+
+def _client_attributes(
+    connection: DeviceConnection, message: MessagePublished, topic: Topic, request_id: str
+) -> None:
+    values = device_payloads.parse_attributes(message.payload)
+    connection.run_in_order(_save_client_attributes(connection, message.packet_id, values))
+
+
+async def _save_client_attributes(
+    connection: DeviceConnection, packet_id: int, values: dict[str, Any]
+) -> None:
+    await connection.messages.attributes.save(connection.device.id, CLIENT_SCOPE, values)
+    connection.acknowledge(packet_id)
+
+
+def _attribute_request(
+    connection: DeviceConnection, message: MessagePublished, topic: Topic, request_id: str
+) -> None:
+    if not is_request_id(request_id):
+        raise PayloadInvalid(f"The attribute request's id {request_id[:20]!r} is not a number.")
+    request = device_payloads.parse_attribute_request(message.payload)
+    connection.run_in_order(
+        _answer_attribute_request(connection, message.packet_id, topic, request_id, request)
+    )
+
+
+async def _answer_attribute_request(
+    connection: DeviceConnection,
+    packet_id: int,
+    topic: Topic,
+    request_id: str,
+    request: device_payloads.AttributeRequest,
+) -> None:
+    attributes, device_id = connection.messages.attributes, connection.device.id
+    client = shared = None
+    if request.wants_client:
+        client = await attributes.find(device_id, CLIENT_SCOPE, request.client_keys)
+    if request.wants_shared:
+        shared = await attributes.find(device_id, SHARED_SCOPE, request.shared_keys)
+    connection.acknowledge(packet_id)
+    payload = device_payloads.attribute_response(client, shared)
+    connection.send_to_device(answer_topic(topic, request_id), payload)
+
+
+def _rpc_to_server(
+    connection: DeviceConnection, message: MessagePublished, topic: Topic, request_id: str
+) -> None:
+    """Answers `getSessionLimits` (device API reference, 7.3), by which ThingsBoard's client sets its pace."""
+    method = device_payloads.parse_rpc_method(message.payload)
+    connection.acknowledge(message.packet_id)
+    if method == SESSION_LIMITS_METHOD:
+        messages = connection.messages
+        limits = {"messages": None, "telemetryMessages": None, "telemetryDataPoints": None}
+        answer: dict[str, Any] = {
+            "maxPayloadSize": messages.maximum_packet_size,
+            "maxInflightMessages": messages.receive_maximum,
+            "rateLimits": limits,
+        }
+    else:
+        answer = {"error": f"This server has no method named {method[:100]!r}."}
+    connection.send_to_device(answer_topic(topic, request_id), msgspec.json.encode(answer))
+
+
+_HandlerFunction = Callable[[DeviceConnection, MessagePublished, Topic, str], None]
+
+_HANDLERS: dict[Handler, _HandlerFunction] = {
+    Handler.TELEMETRY: _telemetry,
+    Handler.CLIENT_ATTRIBUTES: _client_attributes,
+    Handler.ATTRIBUTE_REQUEST: _attribute_request,
+    Handler.RPC_TO_SERVER: _rpc_to_server,
+}

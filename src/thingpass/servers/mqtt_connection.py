@@ -1,0 +1,544 @@
+"""One MQTT connection: reads the endpoint, feeds the session, asks who it is, hands its messages on.
+
+It decides nothing: the protocol is `mqtt.session`'s, identity is `identity.authentication`'s, what a message
+does is `device_messages`'. The same class serves TLS and plain TCP.
+
+Reading pauses, and so does the peer by TCP's own flow control, while something it caused is not done: the
+decision on its CONNECT, its unstored messages, its unsent answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import secrets
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from thingpass.errors import ThingpassError
+from thingpass.identity.authentication import Authentication
+from thingpass.identity.decisions import Allowed, ConnectAttempt, Refused
+from thingpass.identity.refusal_log import RefusalLog
+from thingpass.identity.refusals import Refusal
+from thingpass.messaging.presence import (
+    CLOSE_CREDENTIALS_CHANGED,
+    CLOSE_DEVICE_REMOVED,
+    CLOSE_TAKEN_OVER,
+    Connection,
+    Presence,
+)
+from thingpass.mqtt.errors import TimedOut
+from thingpass.mqtt.events import (
+    ConnectReceived,
+    DeliveryAcknowledged,
+    Disconnected,
+    Event,
+    MessagePublished,
+    PingReceived,
+    SessionFailed,
+    SubscribeRequested,
+    UnsubscribeRequested,
+)
+from thingpass.mqtt.packets import ProtocolVersion
+from thingpass.mqtt.reason_codes import ReasonCode
+from thingpass.mqtt.session import Limits, Session
+from thingpass.servers.deadlines import DeadlineWheel
+from thingpass.servers.device_messages import MessageServices, receive_message
+from thingpass.servers.device_payloads import PayloadInvalid
+from thingpass.servers.device_topics import is_subscribable
+from thingpass.servers.protocol_refusals import Fault, mqtt_fault
+from thingpass.store.rows import Device
+from thingpass.tls.binding import ChannelFailed
+from thingpass.tls.endpoint import Endpoint
+from thingpass.tls.evidence import Evidence, without_chain
+
+log = structlog.get_logger(__name__)
+
+READS_PER_TURN: Final = 16  # records read from one connection before the others get their turn
+MOST_UNACKNOWLEDGED: Final = 2_000  # MQTT 3 has no Receive Maximum; above this the peer has to wait
+MOST_UNSENT_BYTES: Final = 1_048_576  # a peer that asks and does not read its answers is not read either
+MOST_WORK_WAITING: Final = 100
+LINGER_S: Final = 1.0  # how long a goodbye may take to reach the peer
+
+HTTP_ANSWER: Final = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
+    b"This port speaks MQTT, not HTTP.\n"
+)
+"""What a browser or curl is told."""
+
+# Why reading pauses; the reasons add up.
+DECIDING: Final = 1
+STORE_IS_BEHIND: Final = 2
+UNACKNOWLEDGED: Final = 4
+UNSENT: Final = 8
+WORK_WAITS: Final = 16
+
+_CLOSE_REASONS: Final = {
+    CLOSE_TAKEN_OVER: ReasonCode.SESSION_TAKEN_OVER,
+    CLOSE_CREDENTIALS_CHANGED: ReasonCode.ADMINISTRATIVE_ACTION,
+    CLOSE_DEVICE_REMOVED: ReasonCode.ADMINISTRATIVE_ACTION,
+}
+_PROTOCOL_NAMES: Final = {
+    ProtocolVersion.MQTT_3_1: "MQTT 3.1",
+    ProtocolVersion.MQTT_3_1_1: "MQTT 3.1.1",
+    ProtocolVersion.MQTT_5: "MQTT 5.0",
+}
+
+
+class ConnectionServices(msgspec.Struct, frozen=True, kw_only=True):
+    """What a connection needs of the house; one for all connections of a server."""
+
+    loop: asyncio.AbstractEventLoop
+    wheel: DeadlineWheel
+    authentication: Authentication
+    refusal_log: RefusalLog
+    presence: Presence
+    messages: MessageServices
+    limits: Limits
+    maximum_keep_alive_s: int  # 0: as long as the client likes
+    open_connections: set[MqttConnection]
+
+
+class MqttConnection:
+    __slots__ = (
+        "__weakref__",
+        "_closed",
+        "_connection",
+        "_device",
+        "_endpoint",
+        "_evidence",
+        "_fd",
+        "_granted",
+        "_linger_until",
+        "_paused",
+        "_refuse_with",
+        "_services",
+        "_session",
+        "_task",
+        "_work",
+        "wheel_slot",
+    )
+
+    def __init__(
+        self,
+        services: ConnectionServices,
+        endpoint: Endpoint,
+        evidence: Evidence,
+        *,
+        refuse_with: Refusal | None = None,
+    ) -> None:
+        """`refuse_with`: whatever CONNECT says is refused so (MQTT without TLS on the TLS port)."""
+        self._services = services
+        self._endpoint = endpoint
+        self._evidence = evidence
+        self._refuse_with = refuse_with
+        self._fd = endpoint.fileno()
+        self._session = Session(services.limits, services.loop.time())
+        self._device: Device | None = None
+        self._connection: Connection | None = None
+        self._granted: dict[str, int] = {}
+        self._paused = 0
+        self._closed = False
+        self._linger_until: float | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._work: collections.deque[Coroutine[Any, Any, None]] | None = None
+        self.wheel_slot = 0
+
+    def start(self) -> None:
+        self._services.open_connections.add(self)
+        self._services.loop.add_reader(self._fd, self._ready)
+        self._services.wheel.watch(self)
+
+    # Reading
+
+    def _ready(self) -> None:
+        if self._linger_until is not None:
+            self._discard()
+            return
+        endpoint, session, messages = self._endpoint, self._session, self._services.messages
+        now = self._services.loop.time()
+        try:
+            for _ in range(READS_PER_TURN):
+                data = endpoint.read()
+                if data is None:
+                    break
+                if not data:
+                    self._close("peer closed the connection")
+                    return
+                messages.counters.bytes_received += len(data)
+                events = session.receive(data, now)
+                if events:
+                    self._act_on(events)
+                if self._paused or session.closing or self._closed or not endpoint.pending():
+                    break
+            else:
+                # Bytes wait inside OpenSSL, for which the socket will not become readable again.
+                if not self._closed:
+                    self._services.loop.call_soon(self._ready_again)
+            self._send()
+        except ChannelFailed as error:
+            self._close(error.reason)
+        except Exception:
+            log.exception("connection.failed", device=self._device_name)
+            self._close("internal error")
+
+    def _ready_again(self) -> None:
+        if not self._closed and not self._paused:
+            self._ready()
+
+    def _act_on(self, events: list[Event]) -> None:
+        messages = self._services.messages
+        for event in events:
+            if type(event) is MessagePublished:
+                messages.counters.messages_received += 1
+                receive_message(self, event)
+            else:
+                _ON_EVENT[type(event)](self, event)
+        if messages.ingest.full:
+            self._pause(STORE_IS_BEHIND)
+            messages.counters.reading_paused += 1
+            messages.ingest.when_drained(self._store_caught_up)
+        if self._session.unacknowledged >= MOST_UNACKNOWLEDGED:
+            self._pause(UNACKNOWLEDGED)
+
+    def _store_caught_up(self) -> None:
+        self._resume(STORE_IS_BEHIND)
+
+    def _pause(self, reason: int) -> None:
+        if self._paused == 0 and not self._closed:
+            self._services.loop.remove_reader(self._fd)
+        self._paused |= reason
+
+    def _resume(self, reason: int) -> None:
+        if not self._paused & reason:
+            return
+        self._paused &= ~reason
+        if self._paused == 0 and not self._closed:
+            self._services.loop.add_reader(self._fd, self._ready)
+            if self._endpoint.pending():
+                self._services.loop.call_soon(self._ready_again)
+
+    # Writing
+
+    def _send(self) -> None:
+        """Sends what the session has queued; closes behind its goodbye."""
+        if self._closed or self._linger_until is not None:
+            return
+        try:
+            data = self._session.data_to_send()
+            if data and not self._endpoint.write(data):
+                self._services.loop.add_writer(self._fd, self._writable)
+                if self._endpoint.unsent_bytes > MOST_UNSENT_BYTES:
+                    self._pause(UNSENT)
+        except ChannelFailed as error:
+            self._close(error.reason)
+            return
+        if self._session.closing and self._endpoint.unsent_bytes == 0:
+            self._linger()
+
+    def _writable(self) -> None:
+        try:
+            if not self._endpoint.flush():
+                return
+        except ChannelFailed as error:
+            self._close(error.reason)
+            return
+        self._services.loop.remove_writer(self._fd)
+        self._resume(UNSENT)
+        self._send()
+
+    # Deciding who it is
+
+    def _connect_received(self, event: ConnectReceived) -> None:
+        if self._refuse_with is not None:
+            refusal = self._refuse_with
+            self._record(Fault(refusal, {"client_id": event.connect.client_id}))
+            self._session.refuse(mqtt5=refusal.mqtt5, mqtt3=refusal.mqtt3, reason_string=refusal.for_peer)
+            return
+        self._pause(DECIDING)
+        self._start_task(self._decide(event))
+
+    async def _decide(self, event: ConnectReceived) -> None:
+        connect = event.connect
+        attempt = ConnectAttempt(
+            client_id=connect.client_id,
+            user_name=connect.user_name,
+            password=connect.password,
+            protocol_version=connect.protocol_version,
+        )
+        decision = await self._services.authentication.decide(self._evidence, attempt)
+        if self._closed:
+            return
+        match decision:
+            case Allowed():
+                self._accept(decision, event)
+            case Refused():
+                self._session.refuse(
+                    mqtt5=decision.mqtt5, mqtt3=decision.mqtt3, reason_string=decision.for_peer
+                )
+        # What it proved has served: a connection keeps no certificate while it lives.
+        self._evidence = without_chain(self._evidence)
+        self._resume(DECIDING)
+        self._send()
+
+    def _accept(self, allowed: Allowed, event: ConnectReceived) -> None:
+        services, connect, evidence = self._services, event.connect, self._evidence
+        self._device = allowed.device
+        assigned = None
+        if not connect.client_id and connect.protocol_version is ProtocolVersion.MQTT_5:
+            assigned = f"thingpass-{secrets.token_hex(8)}"
+        most = services.maximum_keep_alive_s
+        keep_alive = most if most and (connect.keep_alive == 0 or connect.keep_alive > most) else None
+        self._connection = Connection(
+            id=services.presence.next_id(),
+            device_id=allowed.device.id,
+            device_name=allowed.device.name,
+            tenant_id=allowed.device.tenant_id,
+            credentials_kind=allowed.credentials.kind,
+            credentials_id=allowed.credentials.credentials_id,
+            fingerprint_sha256=allowed.fingerprint_sha256,
+            listener=evidence.listener,
+            peer_address=evidence.peer_address,
+            peer_port=evidence.peer_port,
+            protocol=_PROTOCOL_NAMES[connect.protocol_version],
+            tls_version=evidence.tls_version,
+            cipher=evidence.cipher,
+            key_exchange_group=evidence.key_exchange_group,
+            resumed=evidence.resumed,
+            client_id=assigned or connect.client_id,
+            connected_at_ms=services.messages.clock.now_ms(),
+        )
+        services.presence.opened(self._connection, self.end)
+        services.messages.counters.connects_accepted += 1
+        held_back = self._session.accept(
+            services.loop.time(), assigned_client_id=assigned, server_keep_alive=keep_alive
+        )
+        self._act_on(held_back)
+
+    # What the peer asks
+
+    def _subscribe_requested(self, event: SubscribeRequested) -> None:
+        codes = []
+        for subscription in event.subscriptions:
+            if is_subscribable(subscription.topic_filter):
+                qos = min(subscription.qos, 1)
+                self._granted[subscription.topic_filter] = qos
+                codes.append(qos)
+            else:
+                codes.append(int(ReasonCode.TOPIC_FILTER_INVALID))
+        self._session.grant(event.packet_id, codes)
+
+    def _unsubscribe_requested(self, event: UnsubscribeRequested) -> None:
+        codes = [
+            int(
+                ReasonCode.SUCCESS
+                if self._granted.pop(topic_filter, None) is not None
+                else ReasonCode.NO_SUBSCRIPTION_EXISTED
+            )
+            for topic_filter in event.topic_filters
+        ]
+        self._session.confirm_unsubscribe(event.packet_id, codes)
+
+    def _nothing_to_do(self, event: DeliveryAcknowledged | PingReceived) -> None:
+        """The session has done what there was to do."""
+
+    def _disconnected(self, event: Disconnected) -> None:
+        self._close("device said goodbye")
+
+    def _session_failed(self, event: SessionFailed) -> None:
+        error = event.error
+        if isinstance(error, TimedOut) and self._device is not None:
+            log.info("connection.silent", device=self._device.name, seen=error.seen)
+            return
+        self._record(mqtt_fault(error, connect_timeout_s=self._services.limits.connect_timeout_s))
+        if error.looks_like == "http":
+            self._endpoint.write(HTTP_ANSWER)
+
+    def _record(self, fault: Fault) -> None:
+        self._services.refusal_log.record(
+            fault.refusal,
+            listener=self._evidence.listener,
+            peer_address=self._evidence.peer_address,
+            peer_port=self._evidence.peer_port,
+            at_ms=self.messages.clock.now_ms(),
+            seen=fault.seen if self._device is None else {**fault.seen, "device": self._device.name},
+            device=self._device,
+        )
+
+    # What `device_messages` needs of a connection
+
+    @property
+    def device(self) -> Device:
+        assert self._device is not None
+        return self._device
+
+    @property
+    def messages(self) -> MessageServices:
+        return self._services.messages
+
+    def acknowledge(self, packet_id: int, reason_code: int = 0) -> None:
+        if packet_id and not self._closed:
+            self._session.acknowledge(packet_id, reason_code)
+
+    def refuse_message(self, message: MessagePublished, error: PayloadInvalid) -> None:
+        """Device API reference 2.3, case A: MQTT 5 hears of it and stays (QoS 1, 2), others are closed."""
+        self.messages.counters.messages_rejected += 1
+        log.info(
+            "message.rejected", device=self._device_name, topic=message.topic[:100], problem=error.sentence
+        )
+        if self._session.protocol_version is ProtocolVersion.MQTT_5 and message.packet_id:
+            self._session.acknowledge(message.packet_id, ReasonCode.PAYLOAD_FORMAT_INVALID)
+        else:
+            self._session.disconnect(ReasonCode.PAYLOAD_FORMAT_INVALID, error.sentence)
+
+    def send_to_device(self, topic: str, payload: bytes) -> None:
+        """At the QoS of the subscription whose filter matches, else at 1 (device API reference, 2.3)."""
+        prefix = topic.rpartition("/")[0]
+        qos = self._granted.get(topic, self._granted.get(f"{prefix}/+", 1))
+        if self._closed or self._session.publish(topic, payload, qos) is None:
+            return  # the client took no more: its Receive Maximum or its Maximum Packet Size
+        self.messages.counters.messages_sent += 1
+        self._send()
+
+    def run_in_order(self, work: Coroutine[Any, Any, None]) -> None:
+        if self._work is None:
+            self._work = collections.deque()
+        self._work.append(work)
+        if len(self._work) >= MOST_WORK_WAITING:
+            self._pause(WORK_WAITS)
+        if self._task is None or self._task.done():
+            self._start_task(self._do_work())
+
+    async def _do_work(self) -> None:
+        while self._work:
+            await self._work.popleft()
+            self._resume(WORK_WAITS)
+            self._send()
+
+    def _start_task(self, work: Coroutine[Any, Any, None]) -> None:
+        earlier = self._task
+        if earlier is not None and not earlier.done():
+            work = _after(earlier, work)
+        self._task = self._services.loop.create_task(self._guard(work), name="connection")
+
+    async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except asyncio.CancelledError:
+            raise
+        except ThingpassError as error:
+            log.warning("connection.work_failed", device=self._device_name, problem=error.sentence)
+            self._end_with(ReasonCode.SERVER_UNAVAILABLE, "The server could not store this now.")
+        except Exception:
+            log.exception("connection.failed", device=self._device_name)
+            self._end_with(ReasonCode.UNSPECIFIED_ERROR, None)
+
+    # `telemetry.ingest` reports
+
+    def stored(self, packet_ids: list[int]) -> None:
+        if self._closed:
+            return
+        self._session.acknowledge_many(packet_ids)
+        self.messages.counters.publishes_acknowledged += len(packet_ids)
+        if self._paused & UNACKNOWLEDGED and self._session.unacknowledged < MOST_UNACKNOWLEDGED:
+            self._resume(UNACKNOWLEDGED)
+        self._send()
+
+    def not_stored(self, packet_ids: list[int], error: ThingpassError) -> None:
+        """Nothing is acknowledged: the device sends its messages again, to a server that can store them."""
+        self._end_with(ReasonCode.SERVER_UNAVAILABLE, "The server could not store this now.")
+
+    # Ending
+
+    def deadline(self) -> float | None:
+        if self._closed:
+            return None
+        return self._linger_until if self._linger_until is not None else self._session.deadline()
+
+    def overdue(self, now: float) -> None:
+        if self._linger_until is not None:
+            self._close("goodbye took too long")
+        elif not self._paused:  # a peer that we do not read cannot be told to be silent
+            self._act_on(self._session.tick(now))
+            self._send()
+
+    def end(self, reason: str) -> None:
+        """Ends the connection from the server's side, for one of presence's reasons."""
+        self._end_with(_CLOSE_REASONS[reason], None)
+
+    def end_for_shutdown(self) -> None:
+        self._end_with(ReasonCode.SERVER_SHUTTING_DOWN, None)
+
+    def _end_with(self, code: ReasonCode, sentence: str | None) -> None:
+        if self._closed or self._session.closing:
+            return
+        self._session.disconnect(code, sentence)
+        self._send()
+
+    def _linger(self) -> None:
+        """Closes our half and reads the rest away: closing with unread bytes would reset the goodbye."""
+        self._linger_until = self._services.loop.time() + LINGER_S
+        self._leave()
+        self._services.loop.remove_writer(self._fd)
+        self._endpoint.finish()
+        if self._paused:
+            self._services.loop.add_reader(self._fd, self._ready)
+            self._paused = 0
+        self._services.wheel.forget(self)
+        self._services.wheel.watch(self)
+
+    def _discard(self) -> None:
+        if not self._endpoint.discard():
+            self._close("goodbye")
+
+    def _leave(self) -> None:
+        """The device is no longer connected here."""
+        if self._connection is not None:
+            self._services.presence.closed(self._connection)
+            self._connection = None
+
+    def _close(self, why: str) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        loop = self._services.loop
+        loop.remove_reader(self._fd)
+        loop.remove_writer(self._fd)
+        self._leave()
+        self._services.wheel.forget(self)
+        self._services.open_connections.discard(self)
+        self._endpoint.close()
+        if self._work:
+            for work in self._work:
+                work.close()
+            self._work.clear()
+        task = self._task
+        if task is not None and not task.done() and task is not asyncio.current_task():
+            task.cancel()
+        log.debug("connection.closed", device=self._device_name, why=why)
+
+    def close_now(self) -> None:
+        self._close("server stops")
+
+    @property
+    def _device_name(self) -> str | None:
+        return None if self._device is None else self._device.name
+
+
+async def _after(earlier: asyncio.Task[None], work: Coroutine[Any, Any, None]) -> None:
+    await asyncio.wait((earlier,))
+    await work
+
+
+_ON_EVENT: Final[dict[type, Callable[[MqttConnection, Any], None]]] = {
+    ConnectReceived: MqttConnection._connect_received,
+    SubscribeRequested: MqttConnection._subscribe_requested,
+    UnsubscribeRequested: MqttConnection._unsubscribe_requested,
+    DeliveryAcknowledged: MqttConnection._nothing_to_do,
+    PingReceived: MqttConnection._nothing_to_do,
+    Disconnected: MqttConnection._disconnected,
+    SessionFailed: MqttConnection._session_failed,
+}
