@@ -125,7 +125,7 @@ def test_client_that_does_not_trust_the_server_is_named(
         check=False,
     )
     assert done.returncode != 0
-    device.server.wait_for_refusal("server-certificate-untrusted")
+    device.server.wait_for_refusal("server-not-trusted")
 
 
 def exchange_plain(port: int, data: bytes) -> bytes:
