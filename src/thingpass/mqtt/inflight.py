@@ -1,0 +1,170 @@
+"""Messages on their way at QoS 1 and 2: packet identifiers, Receive Maximum and who owes whom what.
+
+Identifiers of the two directions are independent (MQTT5 2.2.1). Nothing is kept of a message but its
+identifier: the server keeps no session state, so nothing is ever sent again.
+"""
+
+from __future__ import annotations
+
+import enum
+import sys
+
+from thingpass.mqtt.errors import ProtocolViolation
+from thingpass.mqtt.reason_codes import PacketType, ReasonCode
+
+MAXIMUM_PACKET_ID = 65_535
+
+
+class Arrival(enum.Enum):
+    """What a PUBLISH of the client is."""
+
+    NEW = 1
+    KNOWN = 2  # sent again while its acknowledgement is pending: that one will answer both
+    RECEIVED = 3  # QoS 2, sent again after PUBREC: answered with PUBREC again, reported no second time
+
+
+class InboundMessages:
+    """Messages from the client. The session's fast path reads and writes the fields itself.
+
+    `in_flight` counts what stands against the Receive Maximum: every message of QoS 1 until PUBACK, of QoS 2
+    until PUBCOMP (or a PUBREC that refuses it).
+    """
+
+    __slots__ = ("at_qos_1", "at_qos_2", "awaiting_release", "in_flight", "maximum")
+
+    def __init__(self) -> None:
+        self.maximum = (
+            sys.maxsize
+        )  # MQTT 3 knows no Receive Maximum; there the packet identifiers are the bound
+        self.in_flight = 0
+        self.at_qos_1: set[int] = set()
+        self.at_qos_2: dict[int, bool] = {}  # True: PUBREC is sent, PUBREL awaited
+        self.awaiting_release = 0
+
+    @property
+    def unacknowledged(self) -> int:
+        """Messages that wait for the caller's `acknowledge`."""
+        return self.in_flight - self.awaiting_release
+
+    def begin(self, qos: int, packet_id: int, duplicate: bool) -> Arrival:
+        """Take note of a PUBLISH of QoS 1 or 2. Raises ProtocolViolation."""
+        return self._begin_qos_1(packet_id, duplicate) if qos == 1 else self._begin_qos_2(packet_id)
+
+    def _begin_qos_1(self, packet_id: int, duplicate: bool) -> Arrival:
+        if packet_id in self.at_qos_2:
+            raise _in_use()
+        if duplicate and packet_id in self.at_qos_1:
+            return Arrival.KNOWN
+        # Deviates: an identifier in use without DUP is a new message, although the client should have waited
+        # [MQTT-2.2.1-3]. Small clients send all messages under one identifier, and each is acknowledged.
+        self._count_in()
+        self.at_qos_1.add(packet_id)
+        return Arrival.NEW
+
+    def _begin_qos_2(self, packet_id: int) -> Arrival:
+        if packet_id in self.at_qos_1:
+            raise _in_use()
+        released = self.at_qos_2.get(packet_id)
+        if released is not None:
+            # MQTT5 4.3.3 [MQTT-4.3.3-10]: until PUBREL the same identifier is the same message, with DUP or
+            # without
+            return Arrival.RECEIVED if released else Arrival.KNOWN
+        self._count_in()
+        self.at_qos_2[packet_id] = False
+        return Arrival.NEW
+
+    def _count_in(self) -> None:
+        if self.in_flight >= self.maximum:  # MQTT5 3.3.4 [MQTT-3.3.4-7]
+            raise ProtocolViolation(
+                f"more than {self.maximum} messages are unacknowledged",
+                statement="MQTT-3.3.4-7",
+                reason_code=ReasonCode.RECEIVE_MAXIMUM_EXCEEDED,
+            )
+        self.in_flight += 1
+
+    def settle(self, packet_id: int, reason_code: int) -> PacketType:
+        """The caller has stored or refused the message: which packet answers it, PUBACK or PUBREC."""
+        released = self.at_qos_2.get(packet_id)
+        if released is None:
+            self.at_qos_1.discard(packet_id)
+            self.in_flight -= 1
+            return PacketType.PUBACK
+        if not released:
+            if reason_code >= ReasonCode.UNSPECIFIED_ERROR:  # MQTT5 4.3.3: a refusal ends the exchange
+                del self.at_qos_2[packet_id]
+                self.in_flight -= 1
+            else:
+                self.at_qos_2[packet_id] = True
+                self.awaiting_release += 1
+        return PacketType.PUBREC
+
+    def release(self, packet_id: int) -> ReasonCode:
+        """PUBREL of the client: the reason code of the PUBCOMP. Raises ProtocolViolation."""
+        released = self.at_qos_2.get(packet_id)
+        if released is None:
+            return ReasonCode.PACKET_IDENTIFIER_NOT_FOUND
+        if not released:
+            raise ProtocolViolation("PUBREL for a message that has no PUBREC yet", statement="MQTT-4.3.3-4")
+        del self.at_qos_2[packet_id]
+        self.awaiting_release -= 1
+        self.in_flight -= 1
+        return ReasonCode.SUCCESS
+
+
+def _in_use() -> ProtocolViolation:
+    return ProtocolViolation("a packet identifier is in use at another QoS", statement="MQTT-2.2.1-3")
+
+
+class OutboundMessages:
+    """Messages to the client: identifiers from 1 to 65,535, in turn, past those still in flight."""
+
+    __slots__ = ("_awaited", "_last_id", "maximum")
+
+    def __init__(self, maximum: int) -> None:
+        self.maximum = maximum
+        self._last_id = 0
+        self._awaited: dict[int, PacketType] = {}  # the packet that the client owes
+
+    @property
+    def quota(self) -> int:
+        """How many more messages of QoS 1 and 2 the client takes now. MQTT5 4.9."""
+        return self.maximum - len(self._awaited)
+
+    def begin(self, qos: int) -> int | None:
+        """A packet identifier for one more message, or None when the quota is used up [MQTT-3.3.4-9]."""
+        if len(self._awaited) >= min(self.maximum, MAXIMUM_PACKET_ID):
+            return None
+        packet_id = self._last_id % MAXIMUM_PACKET_ID + 1
+        while packet_id in self._awaited:  # MQTT5 2.2.1 [MQTT-2.2.1-4]
+            packet_id = packet_id % MAXIMUM_PACKET_ID + 1
+        self._last_id = packet_id
+        self._awaited[packet_id] = PacketType.PUBACK if qos == 1 else PacketType.PUBREC
+        return packet_id
+
+    def forget(self, packet_id: int) -> None:
+        """The message was not sent after all."""
+        self._awaited.pop(packet_id, None)
+
+    def acknowledged(self, packet_id: int, packet_type: PacketType) -> bool:
+        """The packet ends a delivery, or comes for a second time (False). Raises ProtocolViolation."""
+        awaited = self._awaited.get(packet_id)
+        if awaited is None:
+            return False
+        if awaited is not packet_type:
+            raise _not_due(packet_type, awaited)
+        del self._awaited[packet_id]
+        return True
+
+    def received(self, packet_id: int) -> ReasonCode:
+        """PUBREC of the client: the reason code of the PUBREL. Raises ProtocolViolation."""
+        awaited = self._awaited.get(packet_id)
+        if awaited is None:
+            return ReasonCode.PACKET_IDENTIFIER_NOT_FOUND
+        if awaited is PacketType.PUBACK:
+            raise _not_due(PacketType.PUBREC, awaited)
+        self._awaited[packet_id] = PacketType.PUBCOMP  # MQTT5 4.3.3; sent again, it is answered again
+        return ReasonCode.SUCCESS
+
+
+def _not_due(packet_type: PacketType, awaited: PacketType) -> ProtocolViolation:
+    return ProtocolViolation(f"{packet_type.name} where {awaited.name} is due")
