@@ -1,0 +1,91 @@
+"""What commands read of the server's JSON (ThingsBoard's names; fields that no command shows left out)."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class EntityId(msgspec.Struct, frozen=True):
+    id: str
+
+
+class Device(msgspec.Struct, frozen=True, rename="camel"):
+    id: EntityId
+    name: str
+    created_time: int = 0
+    type: str = ""
+    label: str | None = None
+
+
+class DevicePage(msgspec.Struct, frozen=True, rename="camel"):
+    data: tuple[Device, ...]
+    total_elements: int
+    has_next: bool
+
+
+class Credentials(msgspec.Struct, frozen=True, rename="camel"):
+    credentials_type: str
+    credentials_id: str
+    credentials_value: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.credentials_type!r})"  # the id may be a token, the value a password
+
+
+class MqttBasic(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """The JSON text inside `credentialsValue` of MQTT_BASIC."""
+
+    client_id: str | None = None
+    user_name: str | None = None
+    password: str | None = None
+
+    def __repr__(self) -> str:
+        return f"MqttBasic({self.client_id!r}, {self.user_name!r})"
+
+
+class Point(msgspec.Struct, frozen=True):
+    """One value of a series; the type is what the device sent (`useStrictDataTypes=true`)."""
+
+    ts: int
+    value: bool | int | float | str | list[object] | dict[str, object] | None
+
+
+Series = dict[str, list[Point]]
+
+
+class Connection(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """One connected device."""
+
+    device_name: str
+    listener: str
+    peer_address: str
+    peer_port: int
+    protocol: str
+    client_id: str
+    connected_at_ms: int
+    tls_version: str | None = None
+    fingerprint_sha256: str | None = None
+
+
+class Refusal(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """One connection that was refused: the cause in plain words, and its mend."""
+
+    id: int
+    at_ms: int
+    code: str
+    sentence: str
+    mend: str | None = None
+    listener: str
+    peer_address: str
+    peer_port: int
+    device_name: str | None = None
+    subject: str | None = None
+    fingerprint_sha256: str | None = None
+
+
+class Connections(msgspec.Struct, frozen=True):
+    data: tuple[Connection, ...]
+
+
+class Refusals(msgspec.Struct, frozen=True):
+    data: tuple[Refusal, ...]
