@@ -1,0 +1,31 @@
+"""How a device is read from a row; devices and credentials both do."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from thingpass.store.rows import Device
+from thingpass.store.sqlite.connection import Row
+
+COLUMNS: Final = (
+    "d.id, d.number, d.created_at_ms, d.tenant_id, d.profile_id, p.name, d.name, d.label, d.customer_id,"
+    " d.additional_info_json, d.version"
+)
+COLUMN_COUNT: Final = 11
+
+
+def read_device(row: Row) -> Device:
+    """From a row that begins with `COLUMNS`, d being `devices` and p its `device_profiles`."""
+    return Device(
+        id=row[0],
+        number=row[1],
+        created_at_ms=row[2],
+        tenant_id=row[3],
+        profile_id=row[4],
+        profile_name=row[5],
+        name=row[6],
+        label=row[7],
+        customer_id=row[8],
+        additional_info_json=row[9],
+        version=row[10],
+    )

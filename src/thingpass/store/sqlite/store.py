@@ -1,0 +1,49 @@
+"""`SqliteStore`: the embedded store as one object."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from thingpass.store.sqlite.attributes import Attributes
+from thingpass.store.sqlite.credentials import CredentialRows
+from thingpass.store.sqlite.database import Database
+from thingpass.store.sqlite.devices import Devices
+from thingpass.store.sqlite.directory import DATABASE, DirectoryLock, prepare_directory
+from thingpass.store.sqlite.series import Series
+from thingpass.store.sqlite.tenants import Tenants
+from thingpass.store.sqlite.users import Users
+
+
+class SqliteStore(Tenants, Users, Devices, CredentialRows, Attributes, Series):
+    """Everything in one directory; see `store.store.Store` for what the methods promise.
+
+    `synchronous`: "full" makes a write that returned survive power loss, "normal" only `kill -9`.
+    `unfolded_messages` bounds the samples that are kept in memory until they are folded into series.db;
+    when it is reached, `append_samples` waits.
+    """
+
+    def __init__(
+        self, directory: Path, *, synchronous: str = "full", unfolded_messages: int = 200_000
+    ) -> None:
+        database = Database(directory / DATABASE, synchronous=synchronous)
+        super().__init__(database)
+        self._directory = directory
+        self._unfolded_messages = unfolded_messages
+        self._lock = DirectoryLock(directory)
+
+    async def open(self) -> None:
+        prepare_directory(self._directory)
+        self._lock.acquire()
+        try:
+            self._database.open()
+            await self.open_series()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        await self._database.close()
+        self._lock.release()
+
+    async def check(self) -> None:
+        await self._database.write(lambda connection: None)

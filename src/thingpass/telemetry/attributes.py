@@ -1,0 +1,46 @@
+"""Attributes of devices and who may write them: the device its client scope, people the other two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from thingpass.clock import Clock
+from thingpass.errors import Invalid
+from thingpass.store.rows import Attribute, Value
+from thingpass.store.store import AttributeStore
+
+CLIENT_SCOPE: Final = "CLIENT_SCOPE"  # what the device says of itself
+SHARED_SCOPE: Final = "SHARED_SCOPE"  # what people tell the device
+SERVER_SCOPE: Final = "SERVER_SCOPE"  # what people note about the device; it never sees it
+SCOPES: Final = (CLIENT_SCOPE, SHARED_SCOPE, SERVER_SCOPE)
+
+
+class AttributeService:
+    def __init__(self, store: AttributeStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def save(self, device_id: str, scope: str, values: Mapping[str, Value]) -> None:
+        """Adds or replaces; returns when it is durable. Raises NotFound, Invalid."""
+        _check_scope(scope)
+        for key in values:
+            if not key.strip():
+                raise Invalid("Key cannot be blank")
+        if values:
+            await self._store.save_attributes(device_id, scope, values, self._clock.now_ms())
+
+    async def remove(self, device_id: str, scope: str, keys: Sequence[str]) -> None:
+        """Keys that are not there are no error. Raises Invalid for an unknown scope."""
+        _check_scope(scope)
+        await self._store.remove_attributes(device_id, scope, keys)
+
+    async def find(self, device_id: str, scope: str, keys: Sequence[str] | None = None) -> list[Attribute]:
+        """Those that exist, in the order of their keys; all of the scope when `keys` is None."""
+        _check_scope(scope)
+        return await self._store.find_attributes(device_id, scope, keys)
+
+
+def _check_scope(scope: str) -> None:
+    if scope not in SCOPES:
+        raise Invalid(f"There is no attribute scope {scope!r}.", mend=f"Use {', '.join(SCOPES)}.")
