@@ -1,0 +1,114 @@
+"""Who may: the role of every route, in one table, checked before the request's body is read.
+
+A route that has no row cannot be made: its module fails to import. A test asks every route as nobody.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Coroutine
+from typing import TypeAlias
+
+import msgspec
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
+
+from thingpass.api.authentication import Authentication
+from thingpass.api.error_answers import NO_PERMISSION
+from thingpass.devices.roles import TENANT_ADMIN
+from thingpass.errors import Forbidden
+
+
+class Role(enum.Enum):
+    """Who may use a route."""
+
+    ANYBODY = "anybody"
+    USER = "any user who is logged in"
+    TENANT = "a tenant administrator; devices, data and connections of the own tenant only"
+
+
+class Rule(msgspec.Struct, frozen=True):
+    method: str
+    path: str
+    role: Role
+
+
+TELEMETRY = "/api/plugins/telemetry/{entityType}/{entityId}"
+
+RULES: tuple[Rule, ...] = (
+    Rule("GET", "/healthz", Role.ANYBODY),
+    Rule("GET", "/readyz", Role.ANYBODY),
+    Rule("GET", "/metrics", Role.ANYBODY),
+    Rule("GET", "/docs", Role.ANYBODY),
+    Rule("GET", "/openapi.json", Role.ANYBODY),
+    Rule("POST", "/api/auth/login", Role.ANYBODY),
+    Rule("POST", "/api/auth/token", Role.ANYBODY),
+    Rule("GET", "/api/auth/user", Role.USER),
+    Rule("POST", "/api/auth/logout", Role.USER),
+    Rule("POST", "/api/auth/changePassword", Role.USER),
+    Rule("POST", "/api/device", Role.TENANT),
+    Rule("POST", "/api/device-with-credentials", Role.TENANT),
+    Rule("GET", "/api/device/types", Role.TENANT),
+    Rule("GET", "/api/device/info/{deviceId}", Role.TENANT),
+    Rule("GET", "/api/device/{deviceId}", Role.TENANT),
+    Rule("DELETE", "/api/device/{deviceId}", Role.TENANT),
+    Rule("GET", "/api/tenant/devices", Role.TENANT),
+    Rule("GET", "/api/tenant/device", Role.TENANT),
+    Rule("GET", "/api/tenant/deviceInfos", Role.TENANT),
+    Rule("GET", "/api/device/{deviceId}/credentials", Role.TENANT),
+    Rule("POST", "/api/device/credentials", Role.TENANT),
+    Rule("GET", TELEMETRY + "/keys/timeseries", Role.TENANT),
+    Rule("GET", TELEMETRY + "/values/timeseries", Role.TENANT),
+    Rule("GET", TELEMETRY + "/values/timeseries/history", Role.TENANT),
+    Rule("POST", TELEMETRY + "/timeseries/{scope}", Role.TENANT),
+    Rule("POST", TELEMETRY + "/timeseries/{scope}/{ttl}", Role.TENANT),
+    Rule("GET", TELEMETRY + "/keys/attributes", Role.TENANT),
+    Rule("GET", TELEMETRY + "/keys/attributes/{scope}", Role.TENANT),
+    Rule("GET", TELEMETRY + "/values/attributes", Role.TENANT),
+    Rule("GET", TELEMETRY + "/values/attributes/{scope}", Role.TENANT),
+    Rule("POST", TELEMETRY + "/attributes/{scope}", Role.TENANT),
+    Rule("POST", TELEMETRY + "/{scope}", Role.TENANT),
+    Rule("POST", "/api/plugins/telemetry/{deviceId}/{scope}", Role.TENANT),
+    # ThingsBoard gives the trust anchor to anybody too: a client needs it before it can prove anything.
+    Rule("GET", "/api/device-connectivity/{protocol}/certificate/download", Role.ANYBODY),
+    Rule("GET", "/api/device-connectivity/{deviceId}", Role.TENANT),
+    Rule("GET", "/api/v2/connections", Role.TENANT),
+    Rule("GET", "/api/v2/refusals", Role.TENANT),
+    Rule("GET", "/api/v2/server", Role.USER),
+)
+
+RequestHandler: TypeAlias = Callable[[Request], Coroutine[object, object, Response]]
+
+_ROLES = {(rule.method, rule.path): rule.role for rule in RULES}
+
+
+def role_of(method: str, path: str) -> Role:
+    """Raises KeyError for a route that has no row."""
+    return _ROLES[(method, path)]
+
+
+class GuardedRoute(APIRoute):
+    """A route that knows its caller before anything of the request's body is read or parsed."""
+
+    def get_route_handler(self) -> RequestHandler:
+        handle = self.make_handler()
+        roles = {role_of(method, self.path) for method in self.methods or ()}
+        if len(roles) != 1:
+            raise KeyError(f"{self.path}: one role for each route, not {len(roles)}")
+        role = roles.pop()
+
+        async def guarded(request: Request) -> Response:
+            if role is not Role.ANYBODY:
+                authentication: Authentication = request.app.state.authentication
+                caller = await authentication.identify(request)
+                if role is Role.TENANT and caller.authority != TENANT_ADMIN:
+                    raise Forbidden(NO_PERMISSION)
+                request.state.caller = caller
+            return await handle(request)
+
+        return guarded
+
+    def make_handler(self) -> RequestHandler:
+        """The route itself, behind the guard; a subclass may shape its errors here."""
+        return super().get_route_handler()
