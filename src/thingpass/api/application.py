@@ -1,0 +1,63 @@
+"""Puts the REST API together: routes, errors, edge."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+
+from thingpass.api import (
+    attributes,
+    connections,
+    connectivity,
+    credentials,
+    devices,
+    documentation,
+    health,
+    login,
+    refusals,
+    server,
+    telemetry,
+)
+from thingpass.api.authentication import Authentication
+from thingpass.api.edge import Edge
+from thingpass.api.error_answers import register_error_answers
+from thingpass.api.login_attempts import LoginAttempts
+from thingpass.api.services import Services
+from thingpass.metrics import make_registry
+
+ROUTERS = (
+    login.router,
+    devices.router,
+    credentials.router,
+    telemetry.router,
+    attributes.router,
+    connectivity.router,
+    connections.router,
+    refusals.router,
+    server.router,
+    health.router,
+    documentation.router,
+)
+"""The order in which paths are tried: `/api/device/types` before `/api/device/{deviceId}` within a router."""
+
+
+def create_application(services: Services) -> FastAPI:
+    """The whole REST API as one ASGI application; makes the signing key in the data directory if need be.
+
+    Needs no lifespan events. Raises Invalid when the signing key or the list of ended sessions is unreadable.
+    """
+    application = FastAPI(
+        title=documentation.TITLE,
+        openapi_url=None,  # FastAPI's own pages load scripts from a CDN; documentation.py has ours
+        redirect_slashes=False,
+        middleware=[Middleware(Edge, counters=services.counters)],
+    )
+    application.state.services = services
+    application.state.authentication = Authentication(services)
+    application.state.login_attempts = LoginAttempts(services.clock)
+    application.state.metrics = make_registry(services.counters)
+    application.state.description = documentation.Description(application)
+    register_error_answers(application)
+    for router in ROUTERS:
+        application.router.routes.extend(router.routes)
+    return application

@@ -1,0 +1,82 @@
+"""Creating and updating devices as ThingsBoard's clients ask for it (rest-api reference 3.3, 3.5, 3.8)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from thingpass.api.authentication import Caller
+from thingpass.api.credentials_saving import save_credentials
+from thingpass.api.error_answers import VersionConflict
+from thingpass.api.services import Services
+from thingpass.api.thingsboard_shapes import DeviceBody, DeviceWithCredentialsBody
+from thingpass.api.tokens import NULL_UUID
+from thingpass.errors import Invalid, ThingpassError
+from thingpass.store.rows import Device
+
+
+async def save_device(
+    services: Services, caller: Caller, body: DeviceBody, *, access_token: str | None = None
+) -> Device:
+    """Creates (without `id`) or updates. Raises Invalid, AlreadyExists, NotFound, VersionConflict."""
+    if body.customer_id is not None and body.customer_id.id != NULL_UUID:
+        raise Invalid("Can't assign device to non-existent customer!")
+    if body.id is not None:
+        return await _update(services, caller.tenant_id, body.id.id, body)
+    return await services.devices.add(
+        caller.tenant_id,
+        body.name or "",
+        profile_name=await _profile_name(services, caller.tenant_id, body),
+        label=body.label,
+        additional_info_json=_json_text(body),
+        access_token=access_token or None,
+    )
+
+
+async def save_device_with_credentials(
+    services: Services, caller: Caller, body: DeviceWithCredentialsBody
+) -> Device:
+    """Raises as `save_device` and `save_credentials` do; no device is made whose credentials are refused."""
+    device = await save_device(services, caller, body.device)
+    current = await services.devices.credentials(caller.tenant_id, device.id)
+    try:
+        await save_credentials(services, caller.tenant_id, current, body.credentials)
+    except ThingpassError:
+        if body.device.id is None:
+            await services.devices.remove(caller.tenant_id, device.id)
+        raise
+    return device
+
+
+async def _update(services: Services, tenant_id: str, device_id: str, body: DeviceBody) -> Device:
+    stored = await services.devices.get(tenant_id, device_id)
+    if body.version is not None and body.version != stored.version:
+        raise VersionConflict(
+            "Device was already changed by someone else", mend="Read it again, then change it."
+        )
+    profile_id = stored.profile_id if body.device_profile_id is None else body.device_profile_id.id
+    return await services.devices.update(
+        tenant_id,
+        msgspec.structs.replace(
+            stored,
+            name=body.name or "",
+            label=body.label,
+            additional_info_json=_json_text(body),
+            profile_id=profile_id,
+            # Clients send the type that they read along with a new profile: the profile goes first.
+            profile_name=body.type or stored.profile_name,
+        ),
+    )
+
+
+async def _profile_name(services: Services, tenant_id: str, body: DeviceBody) -> str | None:
+    """The name of the profile that a new device gets; None: the tenant's default."""
+    if body.device_profile_id is None:
+        return body.type or None
+    profile = await services.store.find_profile(body.device_profile_id.id)
+    if profile is None or profile.tenant_id != tenant_id:
+        raise Invalid("Device is referencing non existing device profile!")
+    return profile.name
+
+
+def _json_text(body: DeviceBody) -> str | None:
+    return None if body.additional_info is None else msgspec.json.encode(body.additional_info).decode()
