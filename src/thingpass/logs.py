@@ -44,6 +44,7 @@ def configure_logging(settings: LogSettings, *, stream: TextIO | None = None) ->
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         stamp,
+        _drop_coloured_copy,
         mask_secrets,
     ]
     renderers: list[Processor]
@@ -81,6 +82,12 @@ def configure_logging(settings: LogSettings, *, stream: TextIO | None = None) ->
 def mask_secrets(logger: WrappedLogger, method_name: str, event_dict: EventDict) -> EventDict:
     """Replace values under names such as `password`, `accessToken` or `payload`, at any depth."""
     return {key: _masked(key, value) for key, value in event_dict.items()}
+
+
+def _drop_coloured_copy(logger: WrappedLogger, method_name: str, event_dict: EventDict) -> EventDict:
+    """uvicorn's records carry their text a second time, with escape sequences."""
+    event_dict.pop("color_message", None)
+    return event_dict
 
 
 def _masked(key: str, value: object) -> object:

@@ -90,6 +90,12 @@ def test_standard_library_records_go_the_same_way() -> None:
     assert (line["level"], line["logger"], line["password"]) == ("warning", "uvicorn.error", "********")
 
 
+def test_uvicorns_coloured_copy_is_dropped() -> None:
+    stream = configured()
+    logging.getLogger("uvicorn.error").info("started", extra={"color_message": "\x1b[36mstarted"})
+    assert "color_message" not in json_lines(stream)[0]
+
+
 def test_warnings_are_records() -> None:
     stream = configured()
     with warnings.catch_warnings():
