@@ -120,7 +120,7 @@ class Walk:
 
     def _stop(self) -> str:
         self.server.stop()
-        return "Ctrl-C"
+        return "SIGTERM"
 
     def _begin(self, title: str) -> None:
         if not self._quiet and sys.stdout.isatty():
