@@ -75,7 +75,15 @@ def find_topic(name: str) -> tuple[Topic, str] | None:
 
 
 def is_subscribable(topic_filter: str) -> bool:
-    return topic_filter in _FILTERS
+    """The filters of the table, and each with a request id in the place of its `+`.
+
+    Deviates from ThingsBoard, which refuses the latter: request/response clients (mosquitto_rr) subscribe to
+    the one answer that they wait for.
+    """
+    if topic_filter in _FILTERS:
+        return True
+    prefix, _, request_id = topic_filter.rpartition("/")
+    return f"{prefix}/+" in _FILTERS and is_request_id(request_id)
 
 
 def is_request_id(text: str) -> bool:

@@ -43,6 +43,7 @@ class HttpListener:
             ws="none",
             lifespan="off",
             log_config=None,  # the house's logging is set up already
+            log_level="warning",  # starting and stopping is said by the command, not here
             access_log=False,
             server_header=False,
             proxy_headers=False,  # a header must not be able to name another peer address
