@@ -38,7 +38,7 @@ def settings_page() -> str:
 
 def commands_page() -> str:
     """The page of all commands, with the help that each prints."""
-    top = click.Context(root, info_name="thingpass", terminal_width=WIDTH, max_content_width=WIDTH)
+    top = click.Context(root, info_name="thingpass", terminal_width=WIDTH, **root.context_settings)
     lines = [
         "# Commands",
         "",
