@@ -22,12 +22,19 @@ def login(url: str | None, username: str | None, as_json: bool) -> None:
     of standard input. It is never an argument: everybody on the machine can see arguments.
     """
     from thingpass.cli.logins import Login, logins_file, read_logins, write_logins
-    from thingpass.cli.rest_client import DEFAULT_URL, RestClient, TokenPair
+    from thingpass.cli.rest_client import DEFAULT_URL, RestClient, ServerRefused, TokenPair
 
     client = RestClient(url or os.environ.get("THINGPASS_URL") or DEFAULT_URL)
     name = username or os.environ.get("THINGPASS_USERNAME") or "admin@thingpass.local"
     body = {"username": name, "password": _password(name)}
-    pair = client.post("/api/auth/login", body).as_(TokenPair)
+    try:
+        pair = client.post("/api/auth/login", body).as_(TokenPair)
+    except ServerRefused as refused:
+        if refused.status != 401:
+            raise
+        raise Failure(
+            f"{refused.sentence} ({name} at {client.url}).", "Check the name, then the password."
+        ) from refused
     path = logins_file(os.environ)
     saved = Login(username=name, token=pair.token, refresh_token=pair.refresh_token)
     write_logins(path, read_logins(path).with_login(client.url, saved))

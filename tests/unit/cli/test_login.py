@@ -42,10 +42,13 @@ def test_later_commands_go_where_the_login_went(run: Run, stub: Stub) -> None:
 
 
 def test_wrong_password_is_the_servers_sentence_and_nothing_is_kept(run: Run, stub: Stub) -> None:
-    stub.refuse("POST", "/api/auth/login", 401, "Invalid username or password", 10, mend="Try again.")
-    result = run("login", stdin="wrong\n")
+    stub.refuse("POST", "/api/auth/login", 401, "Invalid username or password", 10)
+    result = run("login", "--username", "me", stdin="wrong\n")
     assert result.exit_code == 1
-    assert result.stderr.startswith("Error: Invalid username or password\n")
+    assert result.stderr.splitlines() == [
+        f"Error: Invalid username or password (me at {stub.url}).",
+        "Mend: Check the name, then the password.",
+    ]
     assert not logins_file(os.environ).exists()
 
 
