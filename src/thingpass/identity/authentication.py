@@ -72,9 +72,9 @@ class Authentication:
             row = await self._cache.find(credentials_id)
             if row is not None:
                 rows[credentials_id] = row
-        if rows or wanted.namesake is None:
+        if rows or (name := wanted.namesake) is None:
             return Found(rows)
-        return Found(rows, await self._find_namesake(wanted.namesake))
+        return Found(rows, await self._find_namesake(name))
 
     async def _find_namesake(self, name: str) -> DeviceCredentials | None:
         """The device that an unknown certificate's common name names, with what it really has."""
