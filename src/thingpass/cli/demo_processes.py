@@ -88,6 +88,7 @@ class DemoServer:
         self._workshop = workshop
         self._log = workshop.directory / "server.log"
         self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
 
     def start(self, *options: str) -> str:
         """Start it and wait until it is ready; the command as a person types it. Raises StepFailed."""
@@ -128,6 +129,8 @@ class DemoServer:
         if process.poll() is None:
             process.kill()
         process.wait()
+        if self._reader is not None:
+            self._reader.join()  # a pipe is not closed under somebody who reads it
         if process.stdout is not None:
             process.stdout.close()
 
@@ -150,7 +153,8 @@ class DemoServer:
         assert stream is not None  # a pipe was asked for
         lines: queue.Queue[str] = queue.Queue()
         # A thread, because a pipe has no timeout; it ends with the line or with the process.
-        threading.Thread(target=lambda: lines.put(stream.readline()), daemon=True).start()
+        self._reader = threading.Thread(target=lambda: lines.put(stream.readline()), daemon=True)
+        self._reader.start()
         try:
             line = lines.get(timeout=START_TIMEOUT_S)
         except queue.Empty:

@@ -67,8 +67,8 @@ def test_command_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyP
 FAKE_UP = """
 import json, signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit({code}))
-print({line!r}, flush=True)
 print("a line of the log", file=sys.stderr, flush=True)
+print({line!r}, flush=True)
 time.sleep({seconds})
 """
 
