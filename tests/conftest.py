@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -92,7 +93,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., RunningServer]]:
 @pytest.fixture(scope="session")
 def rest(server: RunningServer) -> Iterator[httpx.Client]:
     """An HTTP client of the shared server, logged in as its first administrator."""
-    with server.log_in() as client:
+    with contextlib.closing(server.log_in()) as client:
         yield client
 
 

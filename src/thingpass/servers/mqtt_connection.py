@@ -316,6 +316,8 @@ class MqttConnection:
         held_back = self._session.accept(
             services.loop.time(), assigned_client_id=assigned, server_keep_alive=keep_alive
         )
+        self._services.wheel.forget(self)
+        self._services.wheel.watch(self)  # its keep alive may end before the time for CONNECT would have
         self._act_on(held_back)
 
     # What the peer asks
