@@ -148,6 +148,11 @@ _COMPILED_SHAPES = tuple(
 )
 
 
+def shown_label(label: str) -> str:
+    """A PEM label as a sentence may show it: one that nobody defined may hold a piece of a key."""
+    return label if label in CERTIFICATE_LABELS or label in _LABELS else "..."
+
+
 def label_kind(label: str) -> Kind:
     """The kind that a PEM label announces."""
     if label in CERTIFICATE_LABELS:

@@ -12,7 +12,7 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -91,8 +91,8 @@ def _put_in_place(directory: Path, names: Sequence[str], temporary: Sequence[Pat
         if replace:
             for path in existing_files(directory, names):
                 old = _beside(path, "old")
-                _link_or(_copy, path, old)
                 kept[path] = old
+                _link_or(_copy, path, old)
         for name, source in zip(names, temporary, strict=True):
             target = directory / name
             if target in kept:
@@ -102,15 +102,21 @@ def _put_in_place(directory: Path, names: Sequence[str], temporary: Sequence[Pat
             placed.append(target)
         _sync(directory)
     except BaseException:
-        for target in placed:
-            if target not in kept:
-                target.unlink(missing_ok=True)
-        for target, old in kept.items():
-            old.replace(target)
+        _put_back(placed, kept)
         raise
     for old in kept.values():
         old.unlink(missing_ok=True)
-    _sync(directory)
+
+
+def _put_back(placed: Sequence[Path], kept: Mapping[Path, Path]) -> None:
+    """As it was before; should even this fail, what is kept stays under its other name."""
+    for target in placed:
+        if target in kept:
+            kept[target].replace(target)
+        else:
+            target.unlink(missing_ok=True)
+    for old in kept.values():  # still there for names that were not reached
+        old.unlink(missing_ok=True)
 
 
 def _link_or(otherwise: Callable[[Path, Path], object], source: Path, target: Path) -> None:

@@ -19,8 +19,8 @@ from thingpass.x509.keystore_entries import Entry, KeyEntry, TrustedEntry
 from thingpass.x509.self_signed import (
     DEFAULT_DAYS,
     SelfSigned,
-    make_client_certificate,
-    make_server_certificate,
+    make_client_pair,
+    make_server_pair,
 )
 
 
@@ -54,9 +54,7 @@ def make_server_set(
 ) -> KeySet:
     """A server's key set; its certificate answers to the file's names, `host_name` and the loopback ones."""
     names = (properties.subject.common_name, host_name, *properties.subject_alternative_names)
-    made = make_server_certificate(
-        names, now=now, subject=properties.subject, key_kind=settings.key_kind, days=days
-    )
+    made = make_server_pair(properties.subject, names, settings.key_kind, now=now, days=days)
     entry = KeyEntry(settings.alias, made.private_key, (made.certificate,))
     files = (
         _java_store([entry], settings, now, f"Java key store: the key under {settings.alias}"),
@@ -82,7 +80,7 @@ def make_client_set(
     days: int = DEFAULT_DAYS,
 ) -> KeySet:
     """A device's key set; its Java store also trusts the server's certificates, from `server_alias` on."""
-    made = make_client_certificate(subject, now=now, key_kind=settings.key_kind, days=days)
+    made = make_client_pair(subject, settings.key_kind, now=now, days=days)
     entry = KeyEntry(settings.alias, made.private_key, (made.certificate,))
     trusted = [
         TrustedEntry(server_alias if number == 1 else f"{server_alias}-{number}", certificate)

@@ -85,7 +85,7 @@ def read_certificates(text: str | bytes) -> tuple[Certificate, ...]:
         return _leaf_first(certificates)
     if found.blocks:
         label = found.blocks[0].label
-        raise _kind_finding(content_kinds.label_kind(label), f"BEGIN {_shown(label)}")
+        raise _kind_finding(content_kinds.label_kind(label), f"BEGIN {content_kinds.shown_label(label)}")
     return (_certificate_of_plain_text(content),)
 
 
@@ -129,16 +129,16 @@ def _refuse_secrets(content: str, found: pem.Scan) -> None:
     """A private key anywhere in the text, even beside a certificate, even damaged."""
     for label in (*(block.label for block in found.blocks), found.unclosed or "", found.unopened or ""):
         if label and content_kinds.label_kind(label).is_secret:
-            raise _kind_finding(content_kinds.label_kind(label), f"BEGIN {_shown(label)}")
+            raise _kind_finding(content_kinds.label_kind(label), f"BEGIN {content_kinds.shown_label(label)}")
     if re.search(r"(?:BEGIN|END) [A-Z0-9 ]{0,40}PRIVATE KEY", content):
         raise _kind_finding(content_kinds.PRIVATE_KEY)
 
 
 def _armour_finding(found: pem.Scan) -> NotACertificate:
     seen, missing = (
-        (f"-----BEGIN {_shown(found.unclosed)}-----", "-----END ...-----")
+        (f"-----BEGIN {content_kinds.shown_label(found.unclosed)}-----", "-----END ...-----")
         if found.unclosed is not None
-        else (f"-----END {_shown(found.unopened or '')}-----", "-----BEGIN ...-----")
+        else (f"-----END {content_kinds.shown_label(found.unopened or '')}-----", "-----BEGIN ...-----")
     )
     return _finding(
         "truncated", f"The text has the line {seen}, but not its {missing}.", "Copy the whole text again"

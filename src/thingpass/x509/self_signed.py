@@ -15,7 +15,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -53,47 +53,48 @@ class SelfSigned:
     private_key: PrivateKey = field(repr=False)
     certificate: Certificate
 
-    @property
-    def identity(self) -> ServerIdentity:
-        """The pair as a server uses it."""
-        return ServerIdentity(private_keys.pkcs8_pem(self.private_key), (self.certificate,))
-
 
 def make_server_certificate(
-    names: Sequence[str],
-    *,
-    now: datetime,
-    subject: Subject | None = None,
-    key_kind: KeyKind | None = None,
-    days: int = DEFAULT_DAYS,
+    names: Sequence[str], *, now: datetime | None = None, days: int = DEFAULT_DAYS
+) -> ServerIdentity:
+    """What a server starts with that has no certificate: a new EC key and a certificate for `names`.
+
+    The first name becomes its common name; see `make_server_pair` for the rest. `now` defaults to the time of
+    day; nothing else in this room looks at a clock.
+    """
+    subject = Subject(common_name=names[0] if names else LOOPBACK_NAMES[0])
+    made = make_server_pair(subject, names, KeyKind(), now=now or datetime.now(UTC), days=days)
+    return ServerIdentity(private_keys.pkcs8_pem(made.private_key), (made.certificate,))
+
+
+def make_server_pair(
+    subject: Subject, names: Sequence[str], key_kind: KeyKind, *, now: datetime, days: int = DEFAULT_DAYS
 ) -> SelfSigned:
     """A key and a certificate for a TLS server that answers to `names` (host names or IP addresses).
 
-    `localhost`, 127.0.0.1 and ::1 are always added. Without a subject, the first name is its common name;
-    without a kind of key, EC secp256r1. Valid from a day before `now` (aware) for `days` days.
+    `localhost`, 127.0.0.1 and ::1 are always added. Valid from a day before `now` (aware) for `days` days.
     """
-    subject = subject or Subject(common_name=names[0] if names else "localhost")
     alternative = _alternative_names([*names, *LOOPBACK_NAMES])
     usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
-    return _make(subject, key_kind, now, days, [(alternative, False), (usage, False)])
+    return _make(subject, key_kind, now, days, (alternative, usage))
 
 
-def make_client_certificate(
-    subject: Subject, *, now: datetime, key_kind: KeyKind | None = None, days: int = DEFAULT_DAYS
+def make_client_pair(
+    subject: Subject, key_kind: KeyKind, *, now: datetime, days: int = DEFAULT_DAYS
 ) -> SelfSigned:
-    """A key and a certificate for a device; the parameters are those of `make_server_certificate`."""
+    """A key and a certificate for a device; the parameters are those of `make_server_pair`."""
     usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
-    return _make(subject, key_kind, now, days, [(usage, False)])
+    return _make(subject, key_kind, now, days, (usage,))
 
 
 def _make(
     subject: Subject,
-    key_kind: KeyKind | None,
+    key_kind: KeyKind,
     now: datetime,
     days: int,
-    extensions: Iterable[tuple[x509.ExtensionType, bool]],
+    extensions: Iterable[x509.ExtensionType],
 ) -> SelfSigned:
-    key = private_keys.generate(key_kind or KeyKind())
+    key = private_keys.generate(key_kind)
     name = _name(subject)
     not_before = now.replace(microsecond=0) - _BACKDATED
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
@@ -112,8 +113,8 @@ def _make(
             x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False
         )
     )
-    for extension, critical in extensions:
-        builder = builder.add_extension(extension, critical=critical)
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=False)
     signed = builder.sign(key, private_keys.signature_hash(key))
     return SelfSigned(key, Certificate.from_der(signed.public_bytes(Encoding.DER)))
 
