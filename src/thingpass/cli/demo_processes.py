@@ -130,7 +130,7 @@ class DemoServer:
             process.kill()
         process.wait()
         if self._reader is not None:
-            self._reader.join()  # a pipe is not closed under somebody who reads it
+            self._reader.join(STOP_TIMEOUT_S)  # a pipe is not closed under somebody who reads it
         if process.stdout is not None:
             process.stdout.close()
 
