@@ -77,7 +77,7 @@ def decode_body(first: int, cursor: Cursor, version: ProtocolVersion | None) -> 
 
 def _check_used_up(cursor: Cursor, packet_type: PacketType) -> None:
     if cursor.remaining:
-        raise MalformedPacket(f"{cursor.remaining} bytes are left over at the end of {packet_type.name}")
+        raise MalformedPacket(f"{packet_type.name} is {cursor.remaining} bytes longer than its content")
 
 
 def _properties(cursor: Cursor, scope: Scope, version: ProtocolVersion) -> Properties | None:

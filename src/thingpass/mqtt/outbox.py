@@ -10,7 +10,7 @@ from thingpass.mqtt.encoding import encode
 from thingpass.mqtt.errors import MqttError, UnsupportedVersion
 from thingpass.mqtt.packets import ConnAck, Connect, Disconnect, Packet, ProtocolVersion
 from thingpass.mqtt.properties import Properties
-from thingpass.mqtt.reason_codes import REASON_BY_CODE, PacketType, ReasonCode, is_allowed_in
+from thingpass.mqtt.reason_codes import REASON_BY_CODE, PacketType, permitted
 
 _MQTT_5 = ProtocolVersion.MQTT_5
 _VERSION_REFUSED_MQTT_3 = b"\x20\x02\x00\x01"
@@ -61,8 +61,7 @@ class Outbox:
         """DISCONNECT for MQTT 5; in MQTT 3 only clients send it."""
         if self._version is not _MQTT_5:
             return
-        if not is_allowed_in(reason_code, PacketType.DISCONNECT):
-            reason_code = ReasonCode.UNSPECIFIED_ERROR  # [MQTT-3.14.2-1]
+        reason_code = permitted(reason_code, PacketType.DISCONNECT)  # [MQTT-3.14.2-1]
         properties = self._reason(reason_string)
         if properties is None or not self.send(Disconnect(reason_code, properties)):
             self.send(Disconnect(reason_code))  # [MQTT-3.14.2-3]: without the words where they do not fit
@@ -73,8 +72,7 @@ class Outbox:
             if mqtt3 is not None:
                 self.send(ConnAck(False, mqtt3))
             return
-        if not is_allowed_in(mqtt5, PacketType.CONNACK):
-            mqtt5 = ReasonCode.UNSPECIFIED_ERROR  # [MQTT-3.2.2-8]
+        mqtt5 = permitted(mqtt5, PacketType.CONNACK)  # [MQTT-3.2.2-8]
         properties = self._reason(reason_string)
         if properties is None or not self.send(ConnAck(False, mqtt5, properties)):
             self.send(ConnAck(False, mqtt5))  # [MQTT-3.2.2-19]: without the words where they do not fit

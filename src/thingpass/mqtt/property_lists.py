@@ -42,7 +42,8 @@ def read_properties(cursor: Cursor, scope: Scope) -> Properties | None:
     while part.remaining:
         row = _read_identifier(part, scope)
         value = _READERS[row.data_type](part)
-        _check_bounds(row, value)
+        if not _is_in_bounds(row, value):
+            raise ProtocolViolation(f"property {row.name} may not be {value}")
         if row.name in REPEATED_FIELDS:
             values = repeated.setdefault(row.name, [])
             if values and scope not in row.repeatable_in:
@@ -66,11 +67,10 @@ def _read_identifier(part: Cursor, scope: Scope) -> PropertyRow:
     return row
 
 
-def _check_bounds(row: PropertyRow, value: object) -> None:
-    if isinstance(value, int) and (
-        (row.minimum is not None and value < row.minimum) or (row.maximum is not None and value > row.maximum)
-    ):
-        raise ProtocolViolation(f"property {row.name} may not be {value}")
+def _is_in_bounds(row: PropertyRow, value: object) -> bool:
+    if not isinstance(value, int):
+        return True
+    return (row.minimum is None or value >= row.minimum) and (row.maximum is None or value <= row.maximum)
 
 
 def _twice(row: PropertyRow) -> ProtocolViolation:
@@ -105,6 +105,8 @@ def write_properties(out: bytearray, properties: Properties | None, scope: Scope
         if scope not in row.scopes or (len(values) > 1 and scope not in row.repeatable_in):
             raise ValueError(f"property {row.name} may not stand in {scope.name} like this")
         for single in values:
+            if not _is_in_bounds(row, single):
+                raise ValueError(f"property {row.name} may not be {single}")
             part.append(row.identifier)  # identifiers are below 0x80: one byte
             _WRITERS[row.data_type](part, single)
     data_types.write_variable_byte_integer(out, len(part))

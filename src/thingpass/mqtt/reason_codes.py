@@ -229,6 +229,11 @@ def is_allowed_in(reason_code: int, packet_type: PacketType) -> bool:
     return row is not None and packet_type in row.packets
 
 
+def permitted(reason_code: int, packet_type: PacketType) -> int:
+    """The code, or the unspecified error in place of one that may not stand in the packet."""
+    return reason_code if is_allowed_in(reason_code, packet_type) else ReasonCode.UNSPECIFIED_ERROR
+
+
 def describe(reason_code: int) -> str:
     """The code's sentence; for an unknown code, a sentence that says so."""
     row = REASON_BY_CODE.get(reason_code)

@@ -57,7 +57,7 @@ from thingpass.mqtt.packets import (
     Unsubscribe,
 )
 from thingpass.mqtt.properties import Properties
-from thingpass.mqtt.reason_codes import REASON_BY_CODE, PacketType, ReasonCode
+from thingpass.mqtt.reason_codes import REASON_BY_CODE, PacketType, ReasonCode, permitted
 from thingpass.mqtt.subscription_identifiers import SubscriptionIdentifiers
 from thingpass.mqtt.topic_aliases import TopicAliases
 from thingpass.mqtt.topics import KNOWN_TOPIC_NAMES, is_shared
@@ -437,8 +437,8 @@ class Session:
         """
         if self.state is not _OPEN:
             return
-        if not self._is_mqtt5:
-            reason_code = 0
+        # [MQTT-3.4.2-1], [MQTT-3.5.2-1]: PUBACK and PUBREC have the same reason codes
+        reason_code = permitted(reason_code, PacketType.PUBACK) if self._is_mqtt5 else 0
         if self._inbound.settle(packet_id, reason_code) is PacketType.PUBACK:
             self._outbox.send(PubAck(packet_id, reason_code))
         else:
@@ -489,17 +489,19 @@ class Session:
             return
         if self._subscription_identifiers is not None:
             self._subscription_identifiers.granted(packet_id, reason_codes)
-        codes = tuple(reason_codes)
-        if not self._is_mqtt5:
+        if self._is_mqtt5:
+            codes = tuple(permitted(code, PacketType.SUBACK) for code in reason_codes)  # [MQTT-3.9.3-2]
+        else:
             # MQTT 3.1.1 has one failure; MQTT 3.1 has "no way of informing" (3.8) and is told QoS 0
             failure = 0 if self.protocol_version is _MQTT_3_1 else 0x80
-            codes = tuple(code if code <= ReasonCode.GRANTED_QOS_2 else failure for code in codes)
+            codes = tuple(code if code <= ReasonCode.GRANTED_QOS_2 else failure for code in reason_codes)
         self._outbox.send(SubAck(packet_id, None, codes))
 
     def confirm_unsubscribe(self, packet_id: int, reason_codes: Sequence[int]) -> None:
         """Answer UnsubscribeRequested: a reason code per filter, in their order (MQTT 3 carries none)."""
         if self.state is _OPEN:
-            self._outbox.send(UnsubAck(packet_id, None, tuple(reason_codes)))
+            codes = tuple(permitted(code, PacketType.UNSUBACK) for code in reason_codes)  # [MQTT-3.11.3-2]
+            self._outbox.send(UnsubAck(packet_id, None, codes))
 
     def disconnect(self, reason_code: int, reason_string: str | None = None) -> None:
         """End the session from this side; MQTT 5 clients are told why, a CONNECT that waits is refused."""
