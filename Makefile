@@ -52,7 +52,7 @@ types: $(TEST_READY) ## check the types (mypy --strict)
 
 bench: $(TEST_READY) ## measure, beside Mosquitto where it is installed
 	@scripts/install-test-tools --broker
-	@exec $(VENV)/bin/thingpass bench $(ARGS)
+	@exec $(VENV)/bin/python -m benchmarks $(ARGS)
 
 lock: $(TEST_READY) ## make requirements/*.txt anew from pyproject.toml
 	@scripts/lock-requirements $(ARGS)

@@ -66,12 +66,13 @@ def make_device(
     directory: Path,
     name: str | None = None,
     *,
+    common_name: str | None = None,
     registered: bool = True,
     valid_for: datetime.timedelta = datetime.timedelta(days=30),
 ) -> Device:
     """A device with files as `thingpass keygen client` writes them, made without it."""
     name = name or f"device-{uuid.uuid4().hex[:8]}"
-    certificate_pem, key_pem = make_certificate(name, valid_for)
+    certificate_pem, key_pem = make_certificate(common_name or name, valid_for)
     certificate_file, combined_file = directory / f"{name}.pub.pem", directory / f"{name}.nopass.pem"
     certificate_file.write_bytes(certificate_pem)
     combined_file.touch(0o600)

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-START_S = 30.0
+START_S = 60.0
 STOP_S = 5.0
 """A server ends within this time after SIGTERM: a promise of `thingpass up`, so every test checks it."""
 
@@ -183,14 +183,19 @@ def _read_ready(process: subprocess.Popen[bytes], log_file: Path) -> dict[str, A
         waiting, _, _ = select.select([process.stdout], [], [], max(0, deadline - time.monotonic()))
         part = os.read(process.stdout.fileno(), 65536) if waiting else b""
         if not part:
-            process.kill()
-            process.wait()
+            give_up(process)
             tail = log_file.read_text(errors="replace")[-3000:]
             raise AssertionError(f"thingpass up did not become ready; it wrote {line!r} and logged:\n{tail}")
         line += part
     answer = json.loads(line.splitlines()[0])
     if answer.get("event") != "ready":
-        process.kill()
-        process.wait()
+        give_up(process)
         raise AssertionError(f"the first line of thingpass up --json is {answer!r}")
     return dict(answer)
+
+
+def give_up(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    if process.stdout is not None:
+        process.stdout.close()

@@ -1,3 +1,4 @@
+import java.io.EOFException;
 import java.io.FileInputStream;
 import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
@@ -33,6 +34,9 @@ public class MqttSslClient {
         new Topic("v1/devices/me/rpc/request/+", QoS.AT_LEAST_ONCE),
     };
 
+    private static final String WHERE_TO_LOOK =
+        "On the server, `thingpass connections --refused` says why and how to mend it.";
+
     public static void main(String[] args) throws Exception {
         String host = args.length > 0 ? args[0] : "localhost";
         int port = args.length > 1 ? Integer.parseInt(args[1]) : 8883;
@@ -52,8 +56,11 @@ public class MqttSslClient {
             connection.connect();
         } catch (MQTTException refused) {
             System.out.println("Connected with result code " + refused.connack.code().ordinal());
-            System.err.println("Refused: " + refused.getMessage()
-                + ". On the server, `thingpass connections --refused` says why and what mends it.");
+            System.err.println("Refused: " + refused.getMessage() + ".\n" + WHERE_TO_LOOK);
+            System.exit(1);
+        } catch (EOFException closed) {
+            // This library loses the server's last words when they arrive together with the end of the connection.
+            System.err.println("Refused: the server closed the connection.\n" + WHERE_TO_LOOK);
             System.exit(1);
         } catch (Exception failed) {
             System.err.println("Cannot connect to " + host + ":" + port + ": " + failed);

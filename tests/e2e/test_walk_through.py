@@ -109,7 +109,8 @@ class Shell:
         try:
             deadline = time.monotonic() + 30
             while not self._is_ready():
-                assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+                assert process.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, log.read_text()
                 time.sleep(0.1)
             yield
         finally:
@@ -178,15 +179,6 @@ def test_wrappers_of_the_guide_make_the_same_files(shell: Shell) -> None:
     shell.run(blocks("1. Say whose keys they are")[0])
     shell.run("../tools/server.keygen.sh\n../tools/client.keygen.sh")
     assert_key_files(shell.keys)
-
-
-def test_demo_goes_all_the_way(shell: Shell) -> None:
-    shell.keys.mkdir()
-    for name in [name for name in shell.environ if name.startswith("THINGPASS_")]:
-        del shell.environ[name]
-    said = shell.run("thingpass demo")
-    assert "Connected with result code 0" in said
-    assert "temperature" in said
 
 
 def assert_key_files(directory: Path) -> None:

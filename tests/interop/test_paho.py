@@ -53,13 +53,22 @@ def test_client_attributes_are_answered_when_asked_for(
 def test_unknown_certificate_is_refused_at_connect_and_not_in_the_handshake(
     device_with_certificate: MakeDevice, version: MQTTProtocolVersion
 ) -> None:
-    device = device_with_certificate(registered=False)
+    device = device_with_certificate(registered=False, common_name=f"stranger {version}")
     with PahoDevice(device, version=version) as paho:
         assert paho.result == 0x87  # paho shows MQTT 3's code 5 as MQTT 5's number
         if version is MQTT_5:
             assert paho.reason_string
-    refusal = device.server.wait_for_refusal("certificate-unknown")
-    assert device.name in json.dumps(refusal)
+    assert f"stranger {version}" in device.server.wait_for_refusal("certificate-unknown")["sentence"]
+
+
+def test_certificate_named_like_a_device_with_a_token_is_refused_with_the_mend(
+    device_with_certificate: MakeDevice,
+) -> None:
+    device = device_with_certificate(registered=False)
+    with PahoDevice(device) as paho:
+        assert paho.result == 0x87
+    refusal = device.server.wait_for_refusal("certificate-not-the-credentials")
+    assert f"thingpass device credentials {device.name} --x509" in refusal["mend"]
 
 
 def test_expired_certificate_is_refused_by_name(device_with_certificate: MakeDevice) -> None:
