@@ -51,7 +51,7 @@ types: $(TEST_READY) ## check the types (mypy --strict)
 	$(VENV)/bin/mypy --strict
 
 bench: $(TEST_READY) ## measure, beside Mosquitto where it is installed
-	@scripts/install-test-tools --broker
+	@scripts/install-test-tools
 	@exec $(VENV)/bin/python -m benchmarks $(ARGS)
 
 lock: $(TEST_READY) ## make requirements/*.txt anew from pyproject.toml

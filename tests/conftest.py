@@ -21,7 +21,6 @@ TOOLS: dict[str, tuple[str, str | None]] = {
     "mosquitto_sub": ("mosquitto-clients", "mosquitto"),
     "mosquitto_rr": ("mosquitto-clients", "mosquitto"),
     "openssl": ("openssl", "openssl"),
-    "curl": ("curl", "curl"),
     "java": ("default-jdk-headless", "openjdk"),
     "javac": ("default-jdk-headless", "openjdk"),
     "keytool": ("default-jdk-headless", "openjdk"),
