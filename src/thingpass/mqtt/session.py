@@ -56,18 +56,17 @@ from thingpass.mqtt.packets import (
     UnsubAck,
     Unsubscribe,
 )
+from thingpass.mqtt.plain_messages import read_plain_messages
 from thingpass.mqtt.properties import Properties
 from thingpass.mqtt.reason_codes import REASON_BY_CODE, PacketType, ReasonCode, permitted
 from thingpass.mqtt.subscription_identifiers import SubscriptionIdentifiers
 from thingpass.mqtt.topic_aliases import TopicAliases
-from thingpass.mqtt.topics import KNOWN_TOPIC_NAMES, is_shared
+from thingpass.mqtt.topics import is_shared
 from thingpass.mqtt.transitions import State
 
 _MQTT_3_1 = ProtocolVersion.MQTT_3_1
 _MQTT_5 = ProtocolVersion.MQTT_5
 _OPEN = State.OPEN
-_QOS_0 = 0x30  # first bytes of a PUBLISH without DUP and RETAIN
-_QOS_1 = 0x32
 _KEEP_ALIVE_FACTOR = 1.5  # MQTT5 3.1.2.10 [MQTT-3.1.2-22]
 # What a client may send behind CONNECT before it is decided on, beside one packet of the largest size: four
 # TLS records of the largest size. The caller should stop reading while the state is DECIDING.
@@ -149,59 +148,17 @@ class Session:
             return self._receive_otherwise(data, now)
         self._heard_at = now
         events: list[Event] = []
-        inbound = self._inbound
-        maximum = self.limits.maximum_packet_size
         position = 0
         size = len(data)
-        while position < size:
-            # The hot path: PUBLISH of QoS 0 or 1, whole in `data`, under a topic name that was found valid
-            # before, without properties. Whatever differs in anything is left to `_receive_packet`, which
-            # knows all the rules; a test holds that the two agree.
-            while position + 5 < size:
-                first = data[position]
-                if first != _QOS_1 and first != _QOS_0:
-                    break
-                length = data[position + 1]
-                start = position + 2
-                if length > 0x7F:
-                    high = data[start]
-                    if not 0 < high < 0x80:
-                        break
-                    length += (high - 1) << 7
-                    start += 1
-                end = start + length
-                if end > size or data[start] or end - position > maximum:
-                    break
-                body = start + 2 + data[start + 1]
-                topic = KNOWN_TOPIC_NAMES.get(data[start + 2 : body])
-                if topic is None:
-                    break
-                packet_id = 0
-                if first == _QOS_1:
-                    body += 2
-                    if body > end:
-                        break
-                    packet_id = data[body - 2] << 8 | data[body - 1]
-                    if not packet_id or inbound.in_flight >= inbound.maximum or packet_id in inbound.at_qos_2:
-                        break
-                if self._is_mqtt5:
-                    if body >= end or data[body]:
-                        break
-                    body += 1
-                elif body > end:
-                    break
-                if packet_id:
-                    inbound.at_qos_1.add(packet_id)
-                    inbound.in_flight += 1
-                events.append(
-                    MessagePublished(topic, data[body:end], first >> 1 & 1, False, False, packet_id)
-                )
-                position = end
-            else:
-                if position == size:
-                    return events
+        while True:
+            position = read_plain_messages(
+                data, position, size, self._inbound, self.limits.maximum_packet_size, self._is_mqtt5, events
+            )
+            if position == size:
+                return events
             position = self._receive_packet(data, position, events)
-        return events
+            if position == size:
+                return events
 
     def _receive_otherwise(self, data: bytes, now: float) -> list[Event]:
         # Before the session is open, behind the beginning of a packet, or after the end.

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.unit.mqtt.strategies import packets, patient, publishes, versions
 from tests.unit.mqtt.wire import VERSIONS, connect_packet, feed_byte_by_byte, opened
-from thingpass.mqtt import session as session_module
+from thingpass.mqtt import plain_messages
 from thingpass.mqtt.encoding import encode
 from thingpass.mqtt.events import ConnectReceived, MessagePublished, SessionFailed
 from thingpass.mqtt.packets import ProtocolVersion, Publish
@@ -117,7 +117,7 @@ def test_hot_path_and_general_path_agree(case: tuple[ProtocolVersion, bytes], cu
     version, data = case
     KNOWN_TOPIC_NAMES[b"a/b"] = "a/b"
     hot = _run(opened(version, limits=SMALL), _pieces(data, cuts))
-    with mock.patch.object(session_module, "KNOWN_TOPIC_NAMES", {}):  # no name is known: nothing is plain
+    with mock.patch.object(plain_messages, "KNOWN_TOPIC_NAMES", {}):  # no name is known: nothing is plain
         assert _run(opened(version, limits=SMALL), _pieces(data, cuts)) == hot
 
 
@@ -131,7 +131,7 @@ def test_messages_of_all_kinds_arrive_the_same_by_both_paths(
     for message in messages:
         KNOWN_TOPIC_NAMES[message.topic.encode()] = message.topic
     hot = _run(opened(version, limits=SMALL), [data])
-    with mock.patch.object(session_module, "KNOWN_TOPIC_NAMES", {}):
+    with mock.patch.object(plain_messages, "KNOWN_TOPIC_NAMES", {}):
         assert _run(opened(version, limits=SMALL), [data]) == hot
 
 
