@@ -100,6 +100,7 @@ class Session:
         "_waiting",
         "connect",
         "limits",
+        "outgoing",
         "protocol_version",
         "state",
     )
@@ -113,6 +114,8 @@ class Session:
         self._framing = Framing(limits.maximum_packet_size)
         self._waiting = self._framing.waiting  # a packet's beginning, or what waits for the decision
         self._outbox = Outbox()
+        # What waits for `data_to_send`; callers only look whether it is empty, once per message.
+        self.outgoing = self._outbox.waiting
         self._heard_at = now
         self._silence_allowed_s: float | None = limits.connect_timeout_s
         self._inbound = InboundMessages()

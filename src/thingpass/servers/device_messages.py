@@ -16,8 +16,17 @@ from thingpass.metrics import Counters
 from thingpass.mqtt.events import MessagePublished
 from thingpass.mqtt.reason_codes import ReasonCode
 from thingpass.servers import device_payloads
-from thingpass.servers.device_payloads import PayloadInvalid
-from thingpass.servers.device_topics import Handler, Topic, answer_topic, find_topic, is_request_id
+from thingpass.servers.device_topics import (
+    ATTRIBUTE_REQUEST,
+    ATTRIBUTES,
+    RPC_TO_SERVER,
+    TELEMETRY,
+    Topic,
+    answer_topic,
+    find_request,
+    is_request_id,
+)
+from thingpass.servers.payload_faults import PayloadInvalid
 from thingpass.store.rows import Device
 from thingpass.telemetry.attributes import CLIENT_SCOPE, SHARED_SCOPE, AttributeService
 from thingpass.telemetry.ingest import Acknowledger, Ingest
@@ -56,31 +65,37 @@ class DeviceConnection(Acknowledger, Protocol):
 
 def receive_message(connection: DeviceConnection, message: MessagePublished) -> None:
     """Routes one message; a payload that cannot be used is refused by the connection."""
-    found = find_topic(message.topic)
-    if found is None or found[0].handler is None:
+    handler = _HANDLERS_BY_TOPIC.get(message.topic)
+    try:
+        if handler is not None:
+            handler(connection, message)
+        else:
+            _receive_request(connection, message)
+    except PayloadInvalid as error:
+        connection.refuse_message(message, error)
+
+
+def _receive_request(connection: DeviceConnection, message: MessagePublished) -> None:
+    found = find_request(message.topic)
+    if found is None:
         # Device API reference 2.3: an unknown topic is acknowledged, and the connection stays.
         connection.messages.counters.messages_rejected += 1
         connection.acknowledge(message.packet_id, ReasonCode.TOPIC_NAME_INVALID)
         return
     topic, request_id = found
-    try:
-        _HANDLERS[found[0].handler](connection, message, topic, request_id)
-    except PayloadInvalid as error:
-        connection.refuse_message(message, error)
+    if not is_request_id(request_id):
+        raise PayloadInvalid(f"The request's id {request_id[:20]!r} is not a number of at most 10 digits.")
+    _REQUEST_HANDLERS[topic](connection, message, answer_topic(topic, request_id))
 
 
-def _telemetry(
-    connection: DeviceConnection, message: MessagePublished, topic: Topic, request_id: str
-) -> None:
+def _telemetry(connection: DeviceConnection, message: MessagePublished) -> None:
     messages = connection.messages
     samples = device_payloads.parse_telemetry(message.payload, messages.clock.now_ms())
     packet_id = message.packet_id
     messages.ingest.append(connection.device.number, samples, connection if packet_id else None, packet_id)
 
 
-def _client_attributes(
-    connection: DeviceConnection, message: MessagePublished, topic: Topic, request_id: str
-) -> None:
+def _client_attributes(connection: DeviceConnection, message: MessagePublished) -> None:
     values = device_payloads.parse_attributes(message.payload)
     connection.run_in_order(_save_client_attributes(connection, message.packet_id, values))
 
@@ -92,23 +107,13 @@ async def _save_client_attributes(
     connection.acknowledge(packet_id)
 
 
-def _attribute_request(
-    connection: DeviceConnection, message: MessagePublished, topic: Topic, request_id: str
-) -> None:
-    if not is_request_id(request_id):
-        raise PayloadInvalid(f"The attribute request's id {request_id[:20]!r} is not a number.")
+def _attribute_request(connection: DeviceConnection, message: MessagePublished, answer: str) -> None:
     request = device_payloads.parse_attribute_request(message.payload)
-    connection.run_in_order(
-        _answer_attribute_request(connection, message.packet_id, topic, request_id, request)
-    )
+    connection.run_in_order(_answer_attribute_request(connection, message.packet_id, request, answer))
 
 
 async def _answer_attribute_request(
-    connection: DeviceConnection,
-    packet_id: int,
-    topic: Topic,
-    request_id: str,
-    request: device_payloads.AttributeRequest,
+    connection: DeviceConnection, packet_id: int, request: device_payloads.AttributeRequest, answer: str
 ) -> None:
     attributes, device_id = connection.messages.attributes, connection.device.id
     client = shared = None
@@ -118,33 +123,31 @@ async def _answer_attribute_request(
         shared = await attributes.find(device_id, SHARED_SCOPE, request.shared_keys)
     connection.acknowledge(packet_id)
     payload = device_payloads.attribute_response(client, shared)
-    connection.send_to_device(answer_topic(topic, request_id), payload)
+    connection.send_to_device(answer, payload)
 
 
-def _rpc_to_server(
-    connection: DeviceConnection, message: MessagePublished, topic: Topic, request_id: str
-) -> None:
+def _rpc_to_server(connection: DeviceConnection, message: MessagePublished, answer: str) -> None:
     """Answers `getSessionLimits` (device API reference, 7.3), by which ThingsBoard's client sets its pace."""
     method = device_payloads.parse_rpc_method(message.payload)
     connection.acknowledge(message.packet_id)
     if method == SESSION_LIMITS_METHOD:
         messages = connection.messages
         limits = {"messages": None, "telemetryMessages": None, "telemetryDataPoints": None}
-        answer: dict[str, Any] = {
+        reply: dict[str, Any] = {
             "maxPayloadSize": messages.maximum_packet_size,
             "maxInflightMessages": messages.receive_maximum,
             "rateLimits": limits,
         }
     else:
-        answer = {"error": f"This server has no method named {method[:100]!r}."}
-    connection.send_to_device(answer_topic(topic, request_id), msgspec.json.encode(answer))
+        reply = {"error": f"This server has no method named {method[:100]!r}."}
+    connection.send_to_device(answer, msgspec.json.encode(reply))
 
 
-_HandlerFunction = Callable[[DeviceConnection, MessagePublished, Topic, str], None]
-
-_HANDLERS: dict[Handler, _HandlerFunction] = {
-    Handler.TELEMETRY: _telemetry,
-    Handler.CLIENT_ATTRIBUTES: _client_attributes,
-    Handler.ATTRIBUTE_REQUEST: _attribute_request,
-    Handler.RPC_TO_SERVER: _rpc_to_server,
+_HANDLERS_BY_TOPIC: dict[str, Callable[[DeviceConnection, MessagePublished], None]] = {
+    TELEMETRY.topic: _telemetry,
+    ATTRIBUTES.topic: _client_attributes,
+}
+_REQUEST_HANDLERS: dict[Topic, Callable[[DeviceConnection, MessagePublished, str], None]] = {
+    ATTRIBUTE_REQUEST: _attribute_request,
+    RPC_TO_SERVER: _rpc_to_server,
 }

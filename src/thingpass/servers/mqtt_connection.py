@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import logging
 import secrets
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
@@ -47,8 +48,8 @@ from thingpass.mqtt.reason_codes import ReasonCode
 from thingpass.mqtt.session import Limits, Session
 from thingpass.servers.deadlines import DeadlineWheel
 from thingpass.servers.device_messages import MessageServices, receive_message
-from thingpass.servers.device_payloads import PayloadInvalid
 from thingpass.servers.device_topics import is_subscribable
+from thingpass.servers.payload_faults import PayloadInvalid
 from thingpass.servers.protocol_refusals import Fault, mqtt_fault
 from thingpass.store.rows import Device
 from thingpass.tls.binding import ChannelFailed
@@ -56,6 +57,7 @@ from thingpass.tls.endpoint import Endpoint
 from thingpass.tls.evidence import Evidence, without_chain
 
 log = structlog.get_logger(__name__)
+stdlib_log = logging.getLogger(__name__)
 
 READS_PER_TURN: Final = 16  # records read from one connection before the others get their turn
 MOST_UNACKNOWLEDGED: Final = 2_000  # MQTT 3 has no Receive Maximum; above this the peer has to wait
@@ -158,32 +160,35 @@ class MqttConnection:
         if self._linger_until is not None:
             self._discard()
             return
-        endpoint, session, messages = self._endpoint, self._session, self._services.messages
-        now = self._services.loop.time()
         try:
-            for _ in range(READS_PER_TURN):
-                data = endpoint.read()
-                if data is None:
-                    break
-                if not data:
-                    self._close("peer closed the connection")
-                    return
-                messages.counters.bytes_received += len(data)
-                events = session.receive(data, now)
-                if events:
-                    self._act_on(events)
-                if self._paused or session.closing or self._closed or not endpoint.pending():
-                    break
-            else:
-                # Bytes wait inside OpenSSL, for which the socket will not become readable again.
-                if not self._closed:
-                    self._services.loop.call_soon(self._ready_again)
-            self._send()
+            self._read_some()
+            if self._session.outgoing or self._session.closing:
+                self._send()
         except ChannelFailed as error:
             self._close(error.reason)
         except Exception:
             log.exception("connection.failed", device=self._device_name)
             self._close("internal error")
+
+    def _read_some(self) -> None:
+        endpoint, session, services = self._endpoint, self._session, self._services
+        now = services.loop.time()
+        counters = services.messages.counters
+        for _ in range(READS_PER_TURN):
+            data = endpoint.read()
+            if data is None:
+                return
+            if not data:
+                self._close("peer closed the connection")
+                return
+            counters.bytes_received += len(data)
+            events = session.receive(data, now)
+            if events:
+                self._act_on(events)
+            if self._paused or self._closed or not endpoint.pending():
+                return
+        # Bytes wait inside OpenSSL, for which the socket will not become readable again.
+        services.loop.call_soon(self._ready_again)
 
     def _ready_again(self) -> None:
         if not self._closed and not self._paused:
@@ -520,7 +525,8 @@ class MqttConnection:
         task = self._task
         if task is not None and not task.done() and task is not asyncio.current_task():
             task.cancel()
-        log.debug("connection.closed", device=self._device_name, why=why)
+        if stdlib_log.isEnabledFor(logging.DEBUG):  # asked first: making a line costs more than closing
+            log.debug("connection.closed", device=self._device_name, why=why)
 
     def close_now(self) -> None:
         self._close("server stops")

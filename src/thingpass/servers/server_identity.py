@@ -47,7 +47,7 @@ def load_server_certificate(settings: TlsSettings, data_dir: Path) -> ServerCert
 
 def _make_own(certificate_path: Path, key_path: Path, extra_names: tuple[str, ...]) -> None:
     names = (socket.gethostname(), *extra_names)
-    identity = make_server_certificate(names, now=datetime.now(UTC)).identity
+    identity = make_server_certificate(names, now=datetime.now(UTC))
     write_files(
         {
             key_path: (identity.private_key_pem, PRIVATE),

@@ -8,6 +8,7 @@ the endpoint registers `fileno()` with the loop.
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import Protocol
 
 from thingpass.tls.binding import PeerGone
@@ -61,23 +62,23 @@ class PlainChannel:
 class Endpoint:
     """A connected socket with its channel. Every method may raise `ChannelFailed`, but for `close`."""
 
-    __slots__ = ("_channel", "_sock", "_unsent")
+    __slots__ = ("_channel", "_sock", "_unsent", "pending", "read")
+
+    read: Callable[[], bytes | None]
+    """The next decrypted bytes (one TLS record); None: nothing now; b"": the peer has ended."""
+
+    pending: Callable[[], bool]
+    """Whether `read` has something although the socket does not become readable."""
 
     def __init__(self, sock: socket.socket, channel: ByteChannel) -> None:
         self._sock = sock
         self._channel = channel
         self._unsent = b""
+        self.read = channel.read  # as it is: a call less per message
+        self.pending = channel.pending
 
     def fileno(self) -> int:
         return self._sock.fileno()
-
-    def read(self) -> bytes | None:
-        """The next decrypted bytes (one TLS record); None: nothing now; b"": the peer has ended."""
-        return self._channel.read()
-
-    def pending(self) -> bool:
-        """Whether `read` has something although the socket does not become readable."""
-        return self._channel.pending()
 
     def write(self, data: bytes) -> bool:
         """Sends, keeps what the socket does not take; True when nothing is left, else wait for writable."""
