@@ -7,7 +7,7 @@ from typing import Protocol
 from thingpass.bus.bus import Bus
 from thingpass.bus.messages import DeviceRemoved
 from thingpass.clock import Clock
-from thingpass.errors import Unavailable
+from thingpass.errors import ThingpassError
 from thingpass.identity import refusals
 from thingpass.identity.credential_cache import CredentialCache
 from thingpass.identity.decide import Found, decide, lookups
@@ -49,7 +49,7 @@ class Authentication:
         at_ms = self._clock.now_ms()
         try:
             found = await self._find(evidence, attempt)
-        except Unavailable as error:
+        except ThingpassError as error:
             decision: Allowed | Refused = Refused(
                 refusals.STORE_UNAVAILABLE, {"problem": error.sentence}, (Step("store", "no answer"),)
             )
