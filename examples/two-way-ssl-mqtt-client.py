@@ -69,7 +69,7 @@ def connect(client: mqtt.Client, options: argparse.Namespace) -> None:
         print(f"Connected with result code {reason.value}", flush=True)
         if reason.is_failure:
             # MQTT 5 has room for the cause; the older versions have a number and no more.
-            refusals.append(getattr(properties, "ReasonString", None) or str(reason))
+            refusals.append((getattr(properties, "ReasonString", None) or str(reason)).rstrip("."))
         else:
             # Asked for in here, so that it is asked for again after every reconnect.
             client.subscribe([(topic, 1) for topic in TOPICS])
