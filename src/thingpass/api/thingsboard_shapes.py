@@ -142,6 +142,16 @@ class TypeShape(Shape):
     type: str
 
 
+class ProfileInfoShape(Shape):
+    id: EntityId
+    name: str = Field(examples=["default"])
+    image: str | None = None
+    default_dashboard_id: EntityId | None = None
+    type: str = "DEFAULT"
+    transport_type: str = "DEFAULT"
+    tenant_id: EntityId
+
+
 class CredentialsBody(Shape):
     """Credentials to save; for a certificate its text in `credentialsValue`, `credentialsId` is computed."""
 
@@ -215,6 +225,14 @@ def device_info_shape(device: Device, *, active: bool) -> DeviceInfoShape:
 
 def type_shape(profile: DeviceProfile) -> TypeShape:
     return TypeShape(tenant_id=EntityId(entity_type="TENANT", id=profile.tenant_id), type=profile.name)
+
+
+def profile_info_shape(profile: DeviceProfile) -> ProfileInfoShape:
+    return ProfileInfoShape(
+        id=EntityId(entity_type="DEVICE_PROFILE", id=profile.id),
+        name=profile.name,
+        tenant_id=EntityId(entity_type="TENANT", id=profile.tenant_id),
+    )
 
 
 def credentials_shape(credentials: Credentials) -> CredentialsShape:

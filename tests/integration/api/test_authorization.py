@@ -14,7 +14,13 @@ from thingpass.api.application import ROUTERS
 from thingpass.api.authorization import RULES, Role, role_of
 
 SOME_ID = "784f394c-42b6-435a-983c-b7beff2784f9"
-VALUES = {"entityType": "DEVICE", "entityId": SOME_ID, "deviceId": SOME_ID, "protocol": "mqtts"}
+VALUES = {
+    "entityType": "DEVICE",
+    "entityId": SOME_ID,
+    "deviceId": SOME_ID,
+    "deviceProfileId": SOME_ID,
+    "protocol": "mqtts",
+}
 
 
 def concrete(path: str) -> str:
