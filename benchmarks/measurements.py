@@ -16,7 +16,7 @@ from benchmarks.process_stats import cpu_seconds, resident_bytes
 from benchmarks.servers import RunningServer
 
 _SOURCES_PER_PROCESS = 8  # 8 x 28,000 ports last for minutes at 1,000 connects a second
-_PRIMING_CONNECTIONS = 100  # before memory is measured: what only the first ones cost is not a connection's
+_PRIMING_CONNECTIONS = 20  # before memory is measured: what only the first ones cost is not a connection's
 _SETTLED_WITHIN_S = 15.0
 _SETTLED_CHANGE_BYTES = 256 * 1024
 

@@ -85,6 +85,7 @@ class TestTally:
         assert [window.done for window in tally.result().windows] == [6, 24]
 
 
+@pytest.mark.timeout(300)  # starts servers six times, and other tests may run beside it
 class TestRun:
     def test_every_measure_runs_against_thingpass(self, tmp_path: Path) -> None:
         everything = tuple(measure.key for measure in MEASURES)
