@@ -128,8 +128,10 @@ def client(
     _refuse_overwriting([directory], client_file_names(settings.file_prefix), force=force)
     server_certificates = _server_certificates(properties, directory, server_cert, server_url)
     subject = properties.subject
+    if common_name is not None:
+        subject = dataclasses.replace(subject, common_name=common_name)
     keys = make_client_set(
-        subject if common_name is None else dataclasses.replace(subject, common_name=common_name),
+        subject,
         settings,
         server_alias=properties.server_alias,
         server_certificates=server_certificates,
@@ -143,12 +145,12 @@ def client(
         print_json(_as_json(keys, written, following, server_certificates))
         return
     _print("Device", keys, written, settings)
+    trusted = server_certificates[0]
+    click.echo()
     print_fields(
         [
-            ("", ""),
             ("credentialsId", keys.certificate.credentials_id),
-            ("trusts", f"{server_certificates[0].subject}"),
-            ("", f"SHA-256 {_colons(server_certificates[0].fingerprint_sha256)}"),
+            ("trusts", f"{trusted.subject}\nSHA-256 {trusted.fingerprint_sha256}"),
         ]
     )
     click.echo(f"\nGive the certificate to a device with:\n  {following}")
@@ -271,7 +273,7 @@ def _certificates_of_server(url: str) -> Sequence[Certificate]:
         ) from error
     click.echo(
         f"{url} gave the certificate of {found[0].subject}\n"
-        f"  SHA-256 {_colons(found[0].fingerprint_sha256)}\n"
+        f"  SHA-256 {found[0].fingerprint_sha256}\n"
         "  Compare this with what the server printed when it started.",
         err=True,
     )
@@ -320,7 +322,7 @@ def _print(side: str, keys: KeySet, written: Sequence[Path], settings: KeySettin
             ("key", certificate.key_description),
             ("valid", f"{certificate.not_before:%Y-%m-%d} to {certificate.not_after:%Y-%m-%d}"),
             ("answers to", ", ".join(names) if names else None),
-            ("fingerprint", f"SHA-256 {_colons(certificate.fingerprint_sha256)}"),
+            ("fingerprint", f"SHA-256 {certificate.fingerprint_sha256}"),
         ]
     )
     width = max(len(str(path)) for path in written)
@@ -360,11 +362,6 @@ def _with_files(written: Sequence[Path], keys: KeySet) -> list[tuple[Path, KeyFi
     """Each path with the file it was written from; with --copy the files come round twice."""
     by_name = {file.name: file for file in keys.files}
     return [(path, by_name[path.name]) for path in written]
-
-
-def _colons(fingerprint: str) -> str:
-    """As openssl and keytool print it, to compare by eye."""
-    return ":".join(fingerprint[at : at + 2] for at in range(0, len(fingerprint), 2)).upper()
 
 
 def _quoted(path: Path) -> str:

@@ -57,17 +57,17 @@ class Certificate:
     @property
     def subject(self) -> str:
         """The subject's name, RFC 4514, with everything escaped that does not print."""
-        return _text_of(self._names()[0])
+        return _name_text(self._name(1))
 
     @property
     def issuer(self) -> str:
         """The issuer's name, RFC 4514, with everything escaped that does not print."""
-        return _text_of(self._names()[1])
+        return _name_text(self._name(0))
 
     @property
     def common_name(self) -> str | None:
         """The subject's first common name as it stands there: not escaped, so not for a terminal or a log."""
-        subject = self._names()[0]
+        subject = self._name(1)
         return None if subject is None else common_name(subject)
 
     @property
@@ -102,15 +102,6 @@ class Certificate:
             return self._parsed.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
         except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
             return False
-
-    @property
-    def is_self_issued(self) -> bool:
-        """Whether subject and issuer are the same name, byte for byte."""
-        try:
-            subject, issuer = der_walk.subject_and_issuer(self.der)
-        except der_walk.Malformed:
-            return False
-        return subject == issuer
 
     @property
     def alternative_names(self) -> tuple[str, ...]:
@@ -158,20 +149,13 @@ class Certificate:
             return False
         return True
 
-    def _names(self) -> tuple[Name | None, Name | None]:
+    def _name(self, which: int) -> Name | None:
+        """The issuer's name (0) or the subject's (1)."""
         try:
-            subject, issuer = der_walk.subject_and_issuer(self.der)
+            return read_name(der_walk.issuer_and_subject(self.der)[which])
         except der_walk.Malformed:
-            return None, None
-        return _name_of(subject), _name_of(issuer)
+            return None
 
 
-def _name_of(name_der: bytes) -> Name | None:
-    try:
-        return read_name(name_der)
-    except der_walk.Malformed:
-        return None
-
-
-def _text_of(name: Name | None) -> str:
+def _name_text(name: Name | None) -> str:
     return "(unreadable name)" if name is None else name_text(name)

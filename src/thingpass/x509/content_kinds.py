@@ -22,8 +22,8 @@ class Kind(NamedTuple):
 
 
 _KEY_MEND = (
-    "Give only the certificate, from BEGIN CERTIFICATE to END CERTIFICATE (the file named ....pub.pem); "
-    "if the key was shown to anybody, make new keys for the device"
+    "Give only the certificate, from BEGIN CERTIFICATE to END CERTIFICATE (the file whose name ends in "
+    ".pub.pem); if the key was shown to anybody, make new keys for the device"
 )
 _TEXT_MEND = (
     "Give the text that begins with -----BEGIN CERTIFICATE-----; the PEM form of a file comes from "

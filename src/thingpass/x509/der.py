@@ -17,7 +17,7 @@ INTEGER = 0x02
 BIT_STRING = 0x03
 OCTET_STRING = 0x04
 OBJECT_IDENTIFIER = 0x06
-_CONTEXT_0 = 0xA0
+_CONTEXT_0 = b"\xa0"
 
 
 class Malformed(X509Error):
@@ -79,14 +79,17 @@ def child_tags(data: bytes, parent: Element, most: int = 10) -> bytes:
     return bytes(tags)
 
 
-def subject_and_issuer(certificate_der: bytes) -> tuple[bytes, bytes]:
-    """The DER of the subject's and the issuer's name of a certificate (RFC 5280 4.1); raises Malformed."""
+def issuer_and_subject(certificate_der: bytes) -> tuple[bytes, bytes]:
+    """The DER of the issuer's and the subject's name of a certificate (RFC 5280 4.1); raises Malformed."""
     whole = read_element(certificate_der, 0, len(certificate_der))
-    to_be_signed = read_element(certificate_der, whole.content_start, whole.end)
-    fields = [
-        field for field in children(certificate_der, to_be_signed) if field.tag != _CONTEXT_0
-    ]  # serial number, signature, issuer, validity, subject, key, ...
-    if len(fields) < 6:
-        raise Malformed("A certificate has too few fields.")
-    issuer, subject = fields[2], fields[4]
-    return certificate_der[subject.start : subject.end], certificate_der[issuer.start : issuer.end]
+    at, limit = read_element(certificate_der, whole.content_start, whole.end)[2:]
+    names: list[bytes] = []
+    # Version (left out in v1), serial number, signature, issuer, validity, subject: the names are at 2 and 4.
+    position = -1 if certificate_der[at : at + 1] == _CONTEXT_0 else 0
+    while len(names) < 2:
+        element = read_element(certificate_der, at, limit)
+        if position in (2, 4):
+            names.append(certificate_der[element.start : element.end])
+        at = element.end
+        position += 1
+    return names[0], names[1]

@@ -7,6 +7,8 @@ terminal's state.
 
 from __future__ import annotations
 
+import functools
+import re
 from typing import NamedTuple
 
 from thingpass.x509 import der
@@ -42,6 +44,7 @@ _STRING_ENCODINGS = {  # X.680 tags of the string types that RFC 5280 4.1.2.4 kn
     30: "utf-16-be",
 }
 _ALWAYS_ESCAPED = frozenset('"+,;<>\\')
+_NEVER_ESCAPED = re.compile(r"[A-Za-z0-9._:@/-]+(?: [A-Za-z0-9._:@/-]+)*")  # nearly every name there is
 
 
 class Attribute(NamedTuple):
@@ -95,6 +98,7 @@ def _read_attribute(data: bytes, element: der.Element) -> Attribute:
     return Attribute(_dotted(data[kind.content_start : kind.end]), text, data[value.start : value.end])
 
 
+@functools.lru_cache(maxsize=256)
 def _dotted(content: bytes) -> str:
     if not content or len(content) > 64:
         raise der.Malformed("An object identifier is empty or absurdly long.")
@@ -118,6 +122,8 @@ def _attribute_text(attribute: Attribute) -> str:
 
 
 def _escaped(text: str) -> str:
+    if _NEVER_ESCAPED.fullmatch(text):
+        return text
     last = len(text) - 1
     return "".join(
         f"\\{character}"

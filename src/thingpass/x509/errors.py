@@ -6,6 +6,11 @@ key material, a password or the bytes that were read: sentences name kinds, file
 
 from __future__ import annotations
 
+LOCKED_MEND = (
+    "Give the key's password; a server takes it from THINGPASS_SERVER_KEY_PASSWORD or from the file named by "
+    "THINGPASS_SERVER_KEY_PASSWORD_FILE."
+)
+
 
 class X509Error(Exception):
     """Base of all errors of this room.

@@ -17,6 +17,7 @@ from thingpass.x509.certificate import Certificate
 from thingpass.x509.chains import chain_from
 from thingpass.x509.content_kinds import CERTIFICATE, CERTIFICATE_LABELS, JCEKS, JKS, PKCS12, Kind
 from thingpass.x509.errors import (
+    LOCKED_MEND,
     IdentityUnusable,
     KeyStoreUnusable,
     KeyUnusable,
@@ -182,7 +183,7 @@ def _entry_of_store(data: bytes, kind: Kind, password: bytes | None, alias: str 
 
 def _entry_of_jks(data: bytes, password: bytes | None, alias: str | None) -> KeyEntry:
     if not password:
-        raise KeyStoreUnusable("The Java key store needs a password.", "Give the password of the key in it.")
+        raise KeyStoreUnusable("The Java key store needs a password.", LOCKED_MEND)
     text = password.decode("utf-8", "surrogateescape")
     store = jks.read(data, text)
     locked = [entry for entry in store.entries if isinstance(entry, jks.LockedKey)]

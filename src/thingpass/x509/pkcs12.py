@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PrivateFormat
 from cryptography.hazmat.primitives.serialization import pkcs12 as codec
 
 from thingpass.x509.certificate import Certificate
-from thingpass.x509.errors import KeyStoreUnusable
+from thingpass.x509.errors import LOCKED_MEND, KeyStoreUnusable
 from thingpass.x509.keystore_entries import KeyEntry
 from thingpass.x509.private_keys import PrivateKey
 
@@ -50,7 +50,7 @@ def read(data: bytes, password: bytes | None) -> KeyEntry:
             "The PKCS#12 store is damaged, or the password does not open it."
             if password
             else "The PKCS#12 store is damaged, or it needs a password.",
-            "Give the password of the store.",
+            LOCKED_MEND,
         ) from None
     if not isinstance(store.key, PrivateKey) or store.cert is None:
         raise KeyStoreUnusable(

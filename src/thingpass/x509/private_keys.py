@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
 from thingpass.x509 import content_kinds, pem
-from thingpass.x509.errors import KeyUnusable
+from thingpass.x509.errors import LOCKED_MEND, KeyUnusable
 
 PrivateKey = (
     rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
@@ -150,9 +150,7 @@ def _opened(data: bytes, password: bytes | None, load: Callable[[bytes, bytes | 
         ) from None
     except ValueError:
         if _is_encrypted(data):
-            raise KeyUnusable(
-                "The password does not open the private key.", "Give the password of the key."
-            ) from None
+            raise KeyUnusable("The password does not open the private key.", LOCKED_MEND) from None
         raise KeyUnusable("The private key is damaged.", "Copy it again, or make new keys.") from None
     if not isinstance(key, PrivateKey):
         raise KeyUnusable(
@@ -167,9 +165,7 @@ def _loaded(data: bytes, password: bytes | None, load: Callable[[bytes, bytes | 
     if not _is_encrypted(data):
         return load(data, None)
     if not password:
-        raise KeyUnusable(
-            "The private key is encrypted and no password was given.", "Give the password of the key."
-        )
+        raise KeyUnusable("The private key is encrypted and no password was given.", LOCKED_MEND)
     return load(data, password)
 
 

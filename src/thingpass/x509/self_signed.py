@@ -15,7 +15,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -55,15 +55,14 @@ class SelfSigned:
 
 
 def make_server_certificate(
-    names: Sequence[str], *, now: datetime | None = None, days: int = DEFAULT_DAYS
+    names: Sequence[str], *, now: datetime, days: int = DEFAULT_DAYS
 ) -> ServerIdentity:
     """What a server starts with that has no certificate: a new EC key and a certificate for `names`.
 
-    The first name becomes its common name; see `make_server_pair` for the rest. `now` defaults to the time of
-    day; nothing else in this room looks at a clock.
+    The first name becomes its common name; see `make_server_pair` for the rest.
     """
     subject = Subject(common_name=names[0] if names else LOOPBACK_NAMES[0])
-    made = make_server_pair(subject, names, KeyKind(), now=now or datetime.now(UTC), days=days)
+    made = make_server_pair(subject, names, KeyKind(), now=now, days=days)
     return ServerIdentity(private_keys.pkcs8_pem(made.private_key), (made.certificate,))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import tempfile
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -86,7 +86,7 @@ def test_two_with_the_same_name_are_told_apart() -> None:
 
 
 def test_identity_for_a_first_start_needs_names_only() -> None:
-    identity = make_server_certificate(["vm", "10.0.0.1"])
+    identity = make_server_certificate(["vm", "10.0.0.1"], now=NOW)
     assert identity.chain[0].common_name == "vm"
     assert identity.chain[0].alternative_names[:2] == ("vm", "10.0.0.1")
     assert identity.warnings(identity.chain[0].not_before) == ()
@@ -120,12 +120,12 @@ def test_openssl_of_the_binding_takes_it_as_its_own_anchor(kind: KeyKind, flags:
 @pytest.mark.parametrize("strict", [False, True])
 @pytest.mark.parametrize("name", ["vm", "localhost", "127.0.0.1", "::1"])
 def test_python_takes_it_as_ca_certs_and_checks_the_name(name: str, strict: bool) -> None:
-    made = make_server_certificate(["vm"])
+    made = make_server_certificate(["vm"], now=datetime.now(UTC))
     assert handshake(made.chain[0].pem, made.private_key_pem, name, strict=strict)
 
 
 def test_python_refuses_another_name() -> None:
-    made = make_server_certificate(["vm"])
+    made = make_server_certificate(["vm"], now=datetime.now(UTC))
     with pytest.raises(ssl.SSLCertVerificationError, match=r"[Hh]ostname mismatch"):
         handshake(made.chain[0].pem, made.private_key_pem, "other.example", strict=True)
 
