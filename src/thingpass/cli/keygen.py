@@ -145,14 +145,7 @@ def client(
         print_json(_as_json(keys, written, following, server_certificates))
         return
     _print("Device", keys, written, settings)
-    trusted = server_certificates[0]
-    click.echo()
-    print_fields(
-        [
-            ("credentialsId", keys.certificate.credentials_id),
-            ("trusts", f"{trusted.subject}\nSHA-256 {trusted.fingerprint_sha256}"),
-        ]
-    )
+    _print_identity(keys, server_certificates[0])
     click.echo(f"\nGive the certificate to a device with:\n  {following}")
 
 
@@ -335,6 +328,16 @@ def _print(side: str, keys: KeySet, written: Sequence[Path], settings: KeySettin
             " files leave this machine.",
             err=True,
         )
+
+
+def _print_identity(keys: KeySet, trusted: Certificate) -> None:
+    click.echo()
+    print_fields(
+        [
+            ("credentialsId", keys.certificate.credentials_id),
+            ("trusts", f"{trusted.subject}\nSHA-256 {trusted.fingerprint_sha256}"),
+        ]
+    )
 
 
 def _as_json(
