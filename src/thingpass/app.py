@@ -218,6 +218,7 @@ class Server:
             )
             self._mqtt.start()
             opened.callback(self._mqtt.stop_accepting)
+        self._counters.refused = self._refusal_log.counts
         gauges = self._counters.set_gauge
         gauges("connections_open", lambda: len(services.open_connections))
         gauges("devices_connected", lambda: len(self._presence))
