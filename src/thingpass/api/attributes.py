@@ -5,16 +5,15 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
-import msgspec
 from fastapi import APIRouter, Path
 from starlette.requests import Request
 from starlette.responses import Response
 
+from thingpass.api.answers import answers_empty, answers_like, json_answer
 from thingpass.api.parameters import ServicesOf
 from thingpass.api.plain_sentences import PlainSentenceRoute
 from thingpass.api.raw_bodies import raw_json_body, unwrapped
 from thingpass.api.services import Services
-from thingpass.api.telemetry import JSON, answer_schema
 from thingpass.api.telemetry_entities import DeviceByIdOnly, Keys, TelemetryDevice
 from thingpass.api.value_texts import attributes
 from thingpass.bus.messages import SharedAttributesChanged
@@ -25,8 +24,8 @@ from thingpass.store.rows import Attribute, Device
 router = APIRouter(route_class=PlainSentenceRoute, tags=["Attributes"], prefix="/api/plugins/telemetry")
 
 ATTRIBUTES_EXAMPLE = {"serial": "S1", "limit": 5}
-VALUES = answer_schema("attributes", [{"lastUpdateTs": 1609459200000, "key": "serial", "value": "S1"}])
-KEYS = answer_schema("the keys", ["serial", "limit"])
+VALUES = answers_like("attributes", [{"lastUpdateTs": 1609459200000, "key": "serial", "value": "S1"}])
+KEYS = answers_like("the keys", ["serial", "limit"])
 
 
 class Scope(StrEnum):
@@ -74,6 +73,7 @@ async def get_attributes_of_scope(
     "/{entityType}/{entityId}/attributes/{scope}",
     summary="Save attributes",
     openapi_extra=raw_json_body(ATTRIBUTES_EXAMPLE),
+    responses=answers_empty("the attributes are stored"),
 )
 async def post_attributes_v2(
     device: TelemetryDevice, services: ServicesOf, request: Request, scope: ScopeInPath
@@ -86,6 +86,7 @@ async def post_attributes_v2(
     "/{entityType}/{entityId}/{scope}",
     summary="Save attributes (older path)",
     openapi_extra=raw_json_body(ATTRIBUTES_EXAMPLE),
+    responses=answers_empty("the attributes are stored"),
 )
 async def post_attributes_v1(
     device: TelemetryDevice, services: ServicesOf, request: Request, scope: ScopeInPath
@@ -97,6 +98,7 @@ async def post_attributes_v1(
     "/{deviceId}/{scope}",
     summary="Save attributes of a device (oldest path)",
     openapi_extra=raw_json_body(ATTRIBUTES_EXAMPLE),
+    responses=answers_empty("the attributes are stored"),
 )
 async def post_device_attributes(
     device: DeviceByIdOnly, services: ServicesOf, request: Request, scope: ScopeInPath
@@ -114,11 +116,11 @@ async def _find(
 
 
 def _keys(found: list[Attribute]) -> Response:
-    return Response(msgspec.json.encode([attribute.key for attribute in found]), media_type=JSON)
+    return json_answer([attribute.key for attribute in found])
 
 
 def _values(found: list[Attribute]) -> Response:
-    return Response(msgspec.json.encode(attributes(found)), media_type=JSON)
+    return json_answer(attributes(found))
 
 
 async def _save(services: Services, device: Device, scope: Scope, body: bytes) -> Response:

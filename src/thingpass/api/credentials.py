@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
+from starlette.responses import Response
 
+from thingpass.api.answers import answers, json_answer
 from thingpass.api.authorization import GuardedRoute
 from thingpass.api.credentials_saving import save_credentials
 from thingpass.api.parameters import CallerOf, DeviceId, ServicesOf
-from thingpass.api.thingsboard_shapes import CredentialsBody, CredentialsShape, credentials_shape
+from thingpass.api.thingsboard_bodies import CredentialsBody
+from thingpass.api.thingsboard_shapes import CredentialsShape, credentials_shape
 from thingpass.errors import Invalid
 
 router = APIRouter(route_class=GuardedRoute, tags=["Credentials"])
 
+CREDENTIALS = answers("the credentials", CredentialsShape)
 
-@router.get("/api/device/{deviceId}/credentials", summary="A device's credentials")
-async def get_credentials(device_id: DeviceId, caller: CallerOf, services: ServicesOf) -> CredentialsShape:
+
+@router.get("/api/device/{deviceId}/credentials", summary="A device's credentials", responses=CREDENTIALS)
+async def get_credentials(device_id: DeviceId, caller: CallerOf, services: ServicesOf) -> Response:
     device = await services.devices.get(caller.tenant_id, device_id)
-    return credentials_shape(await services.devices.credentials(caller.tenant_id, device.id))
+    return json_answer(credentials_shape(await services.devices.credentials(caller.tenant_id, device.id)))
 
 
-@router.post("/api/device/credentials", summary="Replace a device's credentials")
-async def post_credentials(body: CredentialsBody, caller: CallerOf, services: ServicesOf) -> CredentialsShape:
+@router.post("/api/device/credentials", summary="Replace a device's credentials", responses=CREDENTIALS)
+async def post_credentials(body: CredentialsBody, caller: CallerOf, services: ServicesOf) -> Response:
     """Read the credentials, change type, id and value, send the whole object.
 
     X509_CERTIFICATE: the certificate's text as `credentialsValue`; PEM with lines before it, CRLF, a bundle
@@ -38,4 +43,4 @@ async def post_credentials(body: CredentialsBody, caller: CallerOf, services: Se
     current = await services.devices.credentials(caller.tenant_id, device.id)
     if body.id.id != current.id:
         raise Invalid("Unable to update non-existent device credentials!")
-    return credentials_shape(await save_credentials(services, caller.tenant_id, current, body))
+    return json_answer(credentials_shape(await save_credentials(services, caller.tenant_id, current, body)))

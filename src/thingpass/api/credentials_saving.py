@@ -6,7 +6,7 @@ import msgspec
 
 from thingpass.api.error_answers import VersionConflict
 from thingpass.api.services import Services
-from thingpass.api.thingsboard_shapes import CredentialsBody
+from thingpass.api.thingsboard_bodies import CredentialsBody
 from thingpass.store.rows import Credentials
 
 

@@ -8,7 +8,7 @@ from thingpass.api.authentication import Caller
 from thingpass.api.credentials_saving import save_credentials
 from thingpass.api.error_answers import VersionConflict
 from thingpass.api.services import Services
-from thingpass.api.thingsboard_shapes import DeviceBody, DeviceWithCredentialsBody
+from thingpass.api.thingsboard_bodies import DeviceBody, DeviceWithCredentialsBody
 from thingpass.api.tokens import NULL_UUID
 from thingpass.errors import Invalid, ThingpassError
 from thingpass.store.rows import Device

@@ -16,8 +16,22 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from thingpass import __version__
+from thingpass.api.answers import JSON, SCHEMA_PLACE
 from thingpass.api.authorization import GuardedRoute, Role, role_of
-from thingpass.api.thingsboard_shapes import ErrorShape
+from thingpass.api.connections import ConnectionsShape
+from thingpass.api.refusals import RefusalsShape
+from thingpass.api.server import ServerShape
+from thingpass.api.thingsboard_shapes import (
+    CredentialsShape,
+    DeviceInfoShape,
+    DeviceShape,
+    ErrorShape,
+    JwtPair,
+    PageShape,
+    ProfileInfoShape,
+    TypeShape,
+    UserShape,
+)
 
 router = APIRouter(route_class=GuardedRoute, include_in_schema=False)
 
@@ -27,6 +41,24 @@ DESCRIPTION = (
     "programs register devices and read the data. Paths and JSON are ThingsBoard's, except under `/api/v2`. "
     "Send the token of `POST /api/auth/login` as `X-Authorization: Bearer <token>`."
 )
+SHAPES = (
+    ErrorShape,
+    JwtPair,
+    UserShape,
+    DeviceShape,
+    DeviceInfoShape,
+    PageShape[DeviceShape],
+    PageShape[DeviceInfoShape],
+    TypeShape,
+    ProfileInfoShape,
+    PageShape[ProfileInfoShape],
+    CredentialsShape,
+    ConnectionsShape,
+    RefusalsShape,
+    ServerShape,
+)
+"""What answers are made of. A shape that a route names and that is missing here fails a test."""
+
 SECURITY_SCHEMES = {
     "XAuthorization": {
         "type": "apiKey",
@@ -83,7 +115,7 @@ def _make_document(application: FastAPI) -> dict[str, Any]:
     components = document.setdefault("components", {})
     components["securitySchemes"] = SECURITY_SCHEMES
     schemas = components.setdefault("schemas", {})
-    schemas["Error"] = ErrorShape.model_json_schema(by_alias=True)
+    schemas.update(msgspec.json.schema_components(SHAPES, ref_template=SCHEMA_PLACE)[1])
     for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's 422, which is never sent
         schemas.pop(name, None)
     for path, operations in document["paths"].items():
@@ -95,7 +127,7 @@ def _make_document(application: FastAPI) -> dict[str, Any]:
 def _complete(operation: dict[str, Any], role: Role) -> None:
     responses = operation["responses"]
     responses.pop("422", None)
-    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    content = {JSON: {"schema": {"$ref": "#/components/schemas/ErrorShape"}}}
     for status, description in ERROR_STATUSES.items():
         if role is not Role.ANYBODY or status == "400":
             responses.setdefault(status, {"description": description, "content": content})
@@ -137,7 +169,7 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
 
 @router.get("/openapi.json")
 async def get_openapi_document(request: Request) -> Response:
-    return Response(request.app.state.description.openapi_json, media_type="application/json")
+    return Response(request.app.state.description.openapi_json, media_type=JSON)
 
 
 @router.get("/docs")

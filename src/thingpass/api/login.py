@@ -9,18 +9,12 @@ from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
+from thingpass.api.answers import answers, answers_empty, json_answer
 from thingpass.api.authentication import Caller
 from thingpass.api.authorization import GuardedRoute
 from thingpass.api.parameters import AuthenticationOf, CallerOf, ServicesOf
-from thingpass.api.thingsboard_shapes import (
-    JwtPair,
-    LoginBody,
-    PasswordBody,
-    RefreshBody,
-    UserShape,
-    jwt_pair,
-    user_shape,
-)
+from thingpass.api.thingsboard_bodies import LoginBody, PasswordBody, RefreshBody
+from thingpass.api.thingsboard_shapes import JwtPair, UserShape, jwt_pair, user_shape
 from thingpass.devices.roles import TENANT_ADMIN
 from thingpass.errors import Invalid, ThingpassError, Unauthenticated
 from thingpass.store.rows import User
@@ -28,6 +22,7 @@ from thingpass.store.rows import User
 router = APIRouter(route_class=GuardedRoute, tags=["Authentication"])
 
 LOCAL_USER_NAME = "local"
+TOKENS = answers("a token pair", JwtPair)
 
 
 def json_body(model: type[LoginBody | RefreshBody]) -> dict[str, object]:
@@ -36,8 +31,8 @@ def json_body(model: type[LoginBody | RefreshBody]) -> dict[str, object]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-@router.post("/api/auth/login", summary="Log in", openapi_extra=json_body(LoginBody))
-async def log_in(request: Request, services: ServicesOf, authentication: AuthenticationOf) -> JwtPair:
+@router.post("/api/auth/login", summary="Log in", openapi_extra=json_body(LoginBody), responses=TOKENS)
+async def log_in(request: Request, services: ServicesOf, authentication: AuthenticationOf) -> Response:
     """A token pair for a user name and a password. The access token goes into `X-Authorization: Bearer ...`.
 
     There is no 400 here: a broken body is a failed login (401), as in ThingsBoard. After ten failures on one
@@ -57,11 +52,13 @@ async def log_in(request: Request, services: ServicesOf, authentication: Authent
         services.counters.logins_failed += 1
         raise
     request.app.state.login_attempts.succeeded(account, address)
-    return jwt_pair(await authentication.begin_session(user))
+    return json_answer(jwt_pair(await authentication.begin_session(user)))
 
 
-@router.post("/api/auth/token", summary="Renew a token pair", openapi_extra=json_body(RefreshBody))
-async def renew_token(request: Request, authentication: AuthenticationOf) -> JwtPair:
+@router.post(
+    "/api/auth/token", summary="Renew a token pair", openapi_extra=json_body(RefreshBody), responses=TOKENS
+)
+async def renew_token(request: Request, authentication: AuthenticationOf) -> Response:
     """A new token pair for a refresh token that has neither expired nor been logged out."""
     try:
         body = RefreshBody.model_validate_json(await request.body())
@@ -69,34 +66,34 @@ async def renew_token(request: Request, authentication: AuthenticationOf) -> Jwt
         raise _failed() from None
     if not body.refresh_token:
         raise _failed()
-    return jwt_pair(await authentication.renew(body.refresh_token))
+    return json_answer(jwt_pair(await authentication.renew(body.refresh_token)))
 
 
-@router.get("/api/auth/user", summary="Who am I")
-async def get_user(caller: CallerOf, services: ServicesOf) -> UserShape:
+@router.get("/api/auth/user", summary="Who am I", responses=answers("the user", UserShape))
+async def get_user(caller: CallerOf, services: ServicesOf) -> Response:
     if caller.user is not None:
-        return user_shape(caller.user)
+        return json_answer(user_shape(caller.user))
     named = await services.store.find_user_by_email(services.settings.admin_username)
     if named is not None and named.tenant_id == caller.tenant_id:
-        return user_shape(named)
-    return user_shape(_local_user(caller))
+        return json_answer(user_shape(named))
+    return json_answer(user_shape(_local_user(caller)))
 
 
-@router.post("/api/auth/logout", summary="Log out")
+@router.post("/api/auth/logout", summary="Log out", responses=answers_empty("the session has ended"))
 async def log_out(caller: CallerOf, authentication: AuthenticationOf) -> Response:
     """Ends this session: its access tokens and its refresh tokens no longer work."""
     await authentication.end_session(caller)
     return Response(status_code=200)
 
 
-@router.post("/api/auth/changePassword", summary="Change my password")
+@router.post("/api/auth/changePassword", summary="Change my password", responses=TOKENS)
 async def change_password(
     body: PasswordBody,
     request: Request,
     caller: CallerOf,
     services: ServicesOf,
     authentication: AuthenticationOf,
-) -> JwtPair:
+) -> Response:
     """A new token pair; every other session of the user ends."""
     if caller.user is None:
         raise Invalid("The local secret has no password to change.", mend="Log in with a user name first.")
@@ -111,7 +108,7 @@ async def change_password(
         raise Invalid("New password should be different from existing!")
     user = await services.users.change_password(caller.user, body.new_password)
     await authentication.end_all_sessions(user)
-    return jwt_pair(await authentication.begin_session(user))
+    return json_answer(jwt_pair(await authentication.begin_session(user)))
 
 
 def _failed() -> Unauthenticated:

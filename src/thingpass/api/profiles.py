@@ -6,7 +6,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 from pydantic import AfterValidator
+from starlette.responses import Response
 
+from thingpass.api.answers import answers, json_answer
 from thingpass.api.authorization import GuardedRoute
 from thingpass.api.parameters import CallerOf, PageLinkOf, ServicesOf, parse_uuid
 from thingpass.api.thingsboard_shapes import (
@@ -21,26 +23,31 @@ from thingpass.store.rows import DeviceProfile
 
 router = APIRouter(route_class=GuardedRoute, tags=["Device profiles"])
 
+PROFILE = answers("the profile", ProfileInfoShape)
 ProfileId = Annotated[str, Path(alias="deviceProfileId", examples=[EXAMPLE_ID]), AfterValidator(parse_uuid)]
 
 
-@router.get("/api/deviceProfileInfo/default", summary="The profile of devices that name none")
-async def get_default_profile_info(caller: CallerOf, services: ServicesOf) -> ProfileInfoShape:
-    return profile_info_shape(await services.store.get_default_profile(caller.tenant_id))
+@router.get(
+    "/api/deviceProfileInfo/default", summary="The profile of devices that name none", responses=PROFILE
+)
+async def get_default_profile_info(caller: CallerOf, services: ServicesOf) -> Response:
+    return json_answer(profile_info_shape(await services.store.get_default_profile(caller.tenant_id)))
 
 
-@router.get("/api/deviceProfileInfo/{deviceProfileId}", summary="A device profile")
-async def get_profile_info(profile_id: ProfileId, caller: CallerOf, services: ServicesOf) -> ProfileInfoShape:
+@router.get("/api/deviceProfileInfo/{deviceProfileId}", summary="A device profile", responses=PROFILE)
+async def get_profile_info(profile_id: ProfileId, caller: CallerOf, services: ServicesOf) -> Response:
     profile = await services.store.find_profile(profile_id)
     if profile is None or profile.tenant_id != caller.tenant_id:
         raise NotFound(f"Device profile with id [{profile_id}] is not found")
-    return profile_info_shape(profile)
+    return json_answer(profile_info_shape(profile))
 
 
-@router.get("/api/deviceProfileInfos", summary="Device profiles by page")
-async def get_profile_infos(
-    caller: CallerOf, services: ServicesOf, link: PageLinkOf
-) -> PageShape[ProfileInfoShape]:
+@router.get(
+    "/api/deviceProfileInfos",
+    summary="Device profiles by page",
+    responses=answers("a page", PageShape[ProfileInfoShape]),
+)
+async def get_profile_infos(caller: CallerOf, services: ServicesOf, link: PageLinkOf) -> Response:
     """`sortProperty` is `createdTime` (the default) or `name`; everything else sorts as `createdTime`."""
     profiles = [
         profile
@@ -54,4 +61,4 @@ async def get_profile_infos(
 
     profiles.sort(key=place, reverse=link.descending)
     shown = profiles[link.offset : link.offset + link.size]
-    return page_shape([profile_info_shape(profile) for profile in shown], link, len(profiles))
+    return json_answer(page_shape([profile_info_shape(profile) for profile in shown], link, len(profiles)))

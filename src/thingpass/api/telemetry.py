@@ -17,6 +17,7 @@ from thingpass.api.aggregation import (
     calendar_buckets,
     equal_buckets,
 )
+from thingpass.api.answers import JSON, answers_empty, answers_like, json_answer
 from thingpass.api.history import HistoryQuery, read_aggregated, read_points
 from thingpass.api.parameters import ServicesOf
 from thingpass.api.plain_sentences import PlainSentenceRoute
@@ -30,13 +31,8 @@ from thingpass.store.rows import Device
 
 router = APIRouter(route_class=PlainSentenceRoute, tags=["Telemetry"], prefix="/api/plugins/telemetry")
 
-JSON = "application/json"
 LATEST_EXAMPLE = {"temperature": [{"ts": 1609459200000, "value": "22.5"}]}
 TELEMETRY_EXAMPLE = {"ts": 1609459200000, "values": {"temperature": 22.5, "on": True}}
-
-
-def answer_schema(description: str, example: object) -> dict[int | str, dict[str, object]]:
-    return {200: {"description": description, "content": {JSON: {"example": example}}}}
 
 
 class HistoryParameters(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,17 +78,17 @@ HistoryParametersOf = Annotated[HistoryParameters, Depends(_parameters)]
 @router.get(
     "/{entityType}/{entityId}/keys/timeseries",
     summary="Keys of a device's series",
-    responses=answer_schema("the keys", ["temperature", "humidity"]),
+    responses=answers_like("the keys", ["temperature", "humidity"]),
 )
 async def get_series_keys(device: TelemetryDevice, services: ServicesOf) -> Response:
     keys = await services.latest.keys(device.number)
-    return Response(msgspec.json.encode(keys), media_type=JSON)
+    return json_answer(keys)
 
 
 @router.get(
     "/{entityType}/{entityId}/values/timeseries",
     summary="Latest values, or history",
-    responses=answer_schema("points by key", LATEST_EXAMPLE),
+    responses=answers_like("points by key", LATEST_EXAMPLE),
 )
 async def get_series(
     device: TelemetryDevice,
@@ -113,13 +109,13 @@ async def get_series(
     for key in keys:
         if key not in latest:
             latest[key] = [PointShape(services.clock.now_ms(), None)]
-    return Response(msgspec.json.encode(latest), media_type=JSON)
+    return json_answer(latest)
 
 
 @router.get(
     "/{entityType}/{entityId}/values/timeseries/history",
     summary="History",
-    responses=answer_schema("points by key, newest first unless asked otherwise", LATEST_EXAMPLE),
+    responses=answers_like("points by key, newest first unless asked otherwise", LATEST_EXAMPLE),
 )
 async def get_history(
     device: TelemetryDevice,
@@ -136,6 +132,7 @@ async def get_history(
     "/{entityType}/{entityId}/timeseries/{scope}",
     summary="Save values",
     openapi_extra=raw_json_body(TELEMETRY_EXAMPLE),
+    responses=answers_empty("the values are stored"),
 )
 async def post_series(
     device: TelemetryDevice,
@@ -152,6 +149,7 @@ async def post_series(
     "/{entityType}/{entityId}/timeseries/{scope}/{ttl}",
     summary="Save values (the time to live is not kept yet)",
     openapi_extra=raw_json_body(TELEMETRY_EXAMPLE),
+    responses=answers_empty("the values are stored"),
 )
 async def post_series_with_ttl(
     device: TelemetryDevice,

@@ -1,181 +1,143 @@
-"""ThingsBoard's JSON objects as this API reads and writes them (rest-api reference 1.2, 3.1, 3.4, 7.1).
+"""ThingsBoard's JSON objects as answers carry them (rest-api reference 1.2, 1.3, 3.1, 3.4, 4.2, 7.1).
 
-Members that ThingsBoard's clients insist on are always there; `null` is written, not left out.
+Members that ThingsBoard's clients insist on are always there; `null` is written, not left out. These are
+msgspec structs and not pydantic models, because a page of ten thousand devices is made on the loop that
+devices share: 4 microseconds a device instead of 100.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Final, Generic, TypeVar
 
 import msgspec
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
-from pydantic.alias_generators import to_camel
+from msgspec import Meta
 
-from thingpass.api.parameters import PageLink, parse_uuid
+from thingpass.api.parameters import PageLink
 from thingpass.api.tokens import NULL_UUID, TokenPair
 from thingpass.store.rows import Credentials, Device, DeviceProfile, User
 
 ItemT = TypeVar("ItemT")
 
-EXAMPLE_ID = "784f394c-42b6-435a-983c-b7beff2784f9"
-EXAMPLE_CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIBKDCBzqADAgECAgIQAjAK...\n-----END CERTIFICATE-----\n"
-TEXT_255 = Field(default=None, max_length=255)
+EXAMPLE_ID: Final = "784f394c-42b6-435a-983c-b7beff2784f9"
+EXAMPLE_CERTIFICATE: Final = (
+    "-----BEGIN CERTIFICATE-----\nMIIBKDCBzqADAgECAgIQAjAK...\n-----END CERTIFICATE-----\n"
+)
+
+Id = Annotated[str, Meta(examples=[EXAMPLE_ID])]
+Name = Annotated[str, Meta(examples=["Pump 1"])]
+TypeName = Annotated[str, Meta(examples=["default"])]
+Milliseconds = Annotated[int, Meta(description="since 1970", examples=[1609459200000])]
+Jwt = Annotated[str, Meta(examples=["eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzUxMiJ9..."])]
+CredentialsKind = Annotated[str, Meta(examples=["X509_CERTIFICATE"])]
+CredentialsId = Annotated[
+    str, Meta(examples=["40be79b703ed95ab5af0008bcc640015f69407e8c2b802d01d76d9bb941aec0c"])
+]
 
 
-class Shape(BaseModel):
-    """camelCase outside, snake_case inside; unknown members of a request are skipped."""
-
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore")
+class Shape(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """camelCase outside, snake_case inside."""
 
 
-class EntityId(Shape):
-    entity_type: str
-    id: str
+class EntityId(Shape, frozen=True):
+    entity_type: Annotated[str, Meta(examples=["DEVICE"])]
+    id: Id
 
 
-class EntityReference(Shape):
-    """An id as a request may give it: the type is known from the place."""
-
-    id: Annotated[str, AfterValidator(parse_uuid)]
-
-    model_config = ConfigDict(json_schema_extra={"example": {"entityType": "DEVICE", "id": EXAMPLE_ID}})
-
-
-class BareId(Shape):
+class BareId(Shape, frozen=True):
     """An id without its type: credentials have it so."""
 
-    id: str
+    id: Id
 
 
-class ErrorShape(Shape):
+class ErrorShape(Shape, frozen=True):
     """Almost every error. `code` and `mend` are this server's own; ThingsBoard's clients skip them."""
 
-    status: int = Field(examples=[404])
-    message: str = Field(examples=[f"Device with id [{EXAMPLE_ID}] is not found"])
-    error_code: int = Field(examples=[32])
-    timestamp: int = Field(examples=[1609459200000])
-    code: str | None = Field(default=None, examples=["not-found"])
-    mend: str | None = Field(default=None)
+    status: Annotated[int, Meta(examples=[404])]
+    message: Annotated[str, Meta(examples=[f"Device with id [{EXAMPLE_ID}] is not found"])]
+    error_code: Annotated[int, Meta(examples=[32])]
+    timestamp: Milliseconds
+    code: Annotated[str, Meta(examples=["not-found"])] | None = None
+    mend: Annotated[str, Meta(description="what to do next")] | None = None
 
 
-class LoginBody(Shape):
-    username: str = Field(examples=["admin@thingpass.local"])
-    password: str = Field(examples=["the password that the first start printed"])
+class JwtPair(Shape, frozen=True):
+    token: Jwt
+    refresh_token: Jwt
 
 
-class RefreshBody(Shape):
-    refresh_token: str | None = None
-
-
-class PasswordBody(Shape):
-    current_password: str
-    new_password: str
-
-
-class JwtPair(Shape):
-    token: str = Field(examples=["eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzUxMiJ9..."])
-    refresh_token: str = Field(examples=["eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzUxMiJ9..."])
-
-
-class UserShape(Shape):
+class UserShape(Shape, frozen=True):
     id: EntityId
-    created_time: int
-    additional_info: JsonValue = None
+    created_time: Milliseconds
     tenant_id: EntityId
     customer_id: EntityId
     email: str
-    authority: str
+    authority: Annotated[str, Meta(examples=["TENANT_ADMIN"])]
     first_name: str | None
     last_name: str | None
+    name: str
+    additional_info: msgspec.Raw | None = None
     phone: str | None = None
     version: int = 1
-    name: str
 
 
-class DeviceBody(Shape):
-    """A device to save; without `id` it is a new one. What is left out of an update is taken away."""
-
-    id: EntityReference | None = None
-    name: str | None = Field(default=None, max_length=255, examples=["Pump 1"])
-    type: str | None = Field(default=None, max_length=255, examples=["default"])
-    label: str | None = TEXT_255
-    device_profile_id: EntityReference | None = None
-    customer_id: EntityReference | None = None
-    additional_info: JsonValue = None
-    version: int | None = None
-
-
-class DeviceShape(Shape):
+class DeviceShape(Shape, frozen=True, kw_only=True):
     id: EntityId
-    created_time: int = Field(examples=[1609459200000])
-    additional_info: JsonValue
+    created_time: Milliseconds
+    additional_info: msgspec.Raw | None
     tenant_id: EntityId
     customer_id: EntityId
-    name: str = Field(examples=["Pump 1"])
-    type: str = Field(examples=["default"])
+    name: Name
+    type: TypeName
     label: str | None
     device_profile_id: EntityId
-    device_data: JsonValue
+    version: Annotated[int, Meta(examples=[1])]
+    device_data: dict[str, dict[str, str]]
     firmware_id: EntityId | None = None
     software_id: EntityId | None = None
     external_id: EntityId | None = None
-    version: int = Field(examples=[1])
 
 
-class DeviceInfoShape(DeviceShape):
+class DeviceInfoShape(DeviceShape, frozen=True, kw_only=True):
+    device_profile_name: TypeName
+    active: Annotated[bool, Meta(description="whether the device is connected now")]
     customer_title: str | None = None
     customer_is_public: bool = False
-    device_profile_name: str = Field(examples=["default"])
-    active: bool = Field(description="whether the device is connected now")
 
 
-class PageShape(Shape, Generic[ItemT]):
+class PageShape(Shape, Generic[ItemT], frozen=True):
     data: list[ItemT]
     total_pages: int
     total_elements: int
     has_next: bool
 
 
-class TypeShape(Shape):
+class TypeShape(Shape, frozen=True):
     tenant_id: EntityId
+    type: TypeName
     entity_type: str = "DEVICE"
-    type: str
 
 
-class ProfileInfoShape(Shape):
+class ProfileInfoShape(Shape, frozen=True):
     id: EntityId
-    name: str = Field(examples=["default"])
+    name: TypeName
+    tenant_id: EntityId
     image: str | None = None
     default_dashboard_id: EntityId | None = None
     type: str = "DEFAULT"
     transport_type: str = "DEFAULT"
-    tenant_id: EntityId
 
 
-class CredentialsBody(Shape):
-    """Credentials to save; for a certificate its text in `credentialsValue`, `credentialsId` is computed."""
-
-    id: EntityReference | None = None
-    device_id: EntityReference | None = None
-    credentials_type: str | None = Field(default=None, examples=["X509_CERTIFICATE"])
-    credentials_id: str | None = None
-    credentials_value: str | None = Field(default=None, examples=[EXAMPLE_CERTIFICATE])
-    version: int | None = None
-
-
-class CredentialsShape(Shape):
+class CredentialsShape(Shape, frozen=True):
     id: BareId
-    created_time: int
+    created_time: Milliseconds
     device_id: EntityId
-    credentials_type: str = Field(examples=["X509_CERTIFICATE"])
-    credentials_id: str = Field(examples=["40be79b703ed95ab5af0008bcc640015f69407e8c2b802d01d76d9bb941aec0c"])
+    credentials_type: CredentialsKind
+    credentials_id: CredentialsId
     credentials_value: str | None
     version: int
 
 
-class DeviceWithCredentialsBody(Shape):
-    device: DeviceBody
-    credentials: CredentialsBody
+_DEVICE_DATA: Final = {"configuration": {"type": "DEFAULT"}, "transportConfiguration": {"type": "DEFAULT"}}
 
 
 def jwt_pair(pair: TokenPair) -> JwtPair:
@@ -196,30 +158,28 @@ def user_shape(user: User) -> UserShape:
     )
 
 
-def _device_members(device: Device) -> dict[str, JsonValue | EntityId]:
-    return {
-        "id": EntityId(entity_type="DEVICE", id=device.id),
-        "created_time": device.created_at_ms,
-        "additional_info": _json(device.additional_info_json),
-        "tenant_id": EntityId(entity_type="TENANT", id=device.tenant_id),
-        # "No customer" is the null UUID, not null (reference 1.2).
-        "customer_id": EntityId(entity_type="CUSTOMER", id=device.customer_id or NULL_UUID),
-        "name": device.name,
-        "type": device.profile_name,
-        "label": device.label,
-        "device_profile_id": EntityId(entity_type="DEVICE_PROFILE", id=device.profile_id),
-        "device_data": {"configuration": {"type": "DEFAULT"}, "transportConfiguration": {"type": "DEFAULT"}},
-        "version": device.version,
-    }
-
-
 def device_shape(device: Device) -> DeviceShape:
-    return DeviceShape.model_validate(_device_members(device))
+    return DeviceShape(
+        id=EntityId(entity_type="DEVICE", id=device.id),
+        created_time=device.created_at_ms,
+        additional_info=_raw(device.additional_info_json),
+        tenant_id=EntityId(entity_type="TENANT", id=device.tenant_id),
+        # "No customer" is the null UUID, not null (reference 1.2).
+        customer_id=EntityId(entity_type="CUSTOMER", id=device.customer_id or NULL_UUID),
+        name=device.name,
+        type=device.profile_name,
+        label=device.label,
+        device_profile_id=EntityId(entity_type="DEVICE_PROFILE", id=device.profile_id),
+        version=device.version,
+        device_data=_DEVICE_DATA,
+    )
 
 
 def device_info_shape(device: Device, *, active: bool) -> DeviceInfoShape:
-    return DeviceInfoShape.model_validate(
-        {**_device_members(device), "device_profile_name": device.profile_name, "active": active}
+    return DeviceInfoShape(
+        **msgspec.structs.asdict(device_shape(device)),
+        device_profile_name=device.profile_name,
+        active=active,
     )
 
 
@@ -256,8 +216,5 @@ def page_shape(items: list[ItemT], link: PageLink, total: int) -> PageShape[Item
     )
 
 
-def _json(text: str | None) -> JsonValue:
-    if text is None:
-        return None
-    value: JsonValue = msgspec.json.decode(text)
-    return value
+def _raw(json_text: str | None) -> msgspec.Raw | None:
+    return None if json_text is None else msgspec.Raw(json_text.encode())

@@ -1,0 +1,73 @@
+"""ThingsBoard's JSON objects as requests bring them (rest-api reference 2.1, 3.1, 3.4).
+
+Unknown members are skipped and null is the same as absent, as in ThingsBoard.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+from pydantic.alias_generators import to_camel
+
+from thingpass.api.parameters import parse_uuid
+from thingpass.api.thingsboard_shapes import EXAMPLE_CERTIFICATE, EXAMPLE_ID
+
+TEXT_255 = Field(default=None, max_length=255)
+
+
+class Body(BaseModel):
+    """camelCase outside, snake_case inside."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore")
+
+
+class EntityReference(Body):
+    """An id as a request may give it: the type is known from the place."""
+
+    id: Annotated[str, AfterValidator(parse_uuid)]
+
+    model_config = ConfigDict(json_schema_extra={"example": {"entityType": "DEVICE", "id": EXAMPLE_ID}})
+
+
+class LoginBody(Body):
+    username: str = Field(examples=["admin@thingpass.local"])
+    password: str = Field(examples=["the password that the first start printed"])
+
+
+class RefreshBody(Body):
+    refresh_token: str | None = None
+
+
+class PasswordBody(Body):
+    current_password: str
+    new_password: str
+
+
+class DeviceBody(Body):
+    """A device to save; without `id` it is a new one. What is left out of an update is taken away."""
+
+    id: EntityReference | None = None
+    name: str | None = Field(default=None, max_length=255, examples=["Pump 1"])
+    type: str | None = Field(default=None, max_length=255, examples=["default"])
+    label: str | None = TEXT_255
+    device_profile_id: EntityReference | None = None
+    customer_id: EntityReference | None = None
+    additional_info: JsonValue = None
+    version: int | None = None
+
+
+class CredentialsBody(Body):
+    """Credentials to save; for a certificate its text in `credentialsValue`, `credentialsId` is computed."""
+
+    id: EntityReference | None = None
+    device_id: EntityReference | None = None
+    credentials_type: str | None = Field(default=None, examples=["X509_CERTIFICATE"])
+    credentials_id: str | None = None
+    credentials_value: str | None = Field(default=None, examples=[EXAMPLE_CERTIFICATE])
+    version: int | None = None
+
+
+class DeviceWithCredentialsBody(Body):
+    device: DeviceBody
+    credentials: CredentialsBody
