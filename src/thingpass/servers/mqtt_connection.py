@@ -442,6 +442,9 @@ class MqttConnection:
         except Exception:
             log.exception("connection.failed", device=self._device_name)
             self._end_with(ReasonCode.UNSPECIFIED_ERROR, None)
+        finally:
+            if self._task is asyncio.current_task():
+                self._task = None  # a finished task would be kept as long as its connection
 
     # `telemetry.ingest` reports
 
