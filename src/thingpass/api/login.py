@@ -16,7 +16,7 @@ from thingpass.api.parameters import AuthenticationOf, CallerOf, ServicesOf
 from thingpass.api.thingsboard_bodies import LoginBody, PasswordBody, RefreshBody
 from thingpass.api.thingsboard_shapes import JwtPair, UserShape, jwt_pair, user_shape
 from thingpass.devices.roles import TENANT_ADMIN
-from thingpass.errors import Invalid, ThingpassError, Unauthenticated
+from thingpass.errors import Invalid, ThingpassError, Unauthenticated, Unavailable
 from thingpass.store.rows import User
 
 router = APIRouter(route_class=GuardedRoute, tags=["Authentication"])
@@ -48,6 +48,9 @@ async def log_in(request: Request, services: ServicesOf, authentication: Authent
     try:
         request.app.state.login_attempts.begin(account, address)
         user = await services.users.authenticate(body.username, body.password)
+    except Unavailable:
+        request.app.state.login_attempts.withdraw(account, address)  # nobody looked at the password
+        raise
     except ThingpassError:
         services.counters.logins_failed += 1
         raise

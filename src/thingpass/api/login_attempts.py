@@ -46,6 +46,12 @@ class LoginAttempts:
         while len(self._trusted) > MAX_KEPT:
             self._trusted.popitem(last=False)
 
+    def withdraw(self, account: str, address: str) -> None:
+        """Forgets the latest attempt: it ended before the password was looked at."""
+        if (account, address) not in self._trusted:
+            _take_back(self._accounts, account)
+        _take_back(self._addresses, address)
+
     def _check(self, kept: OrderedDict[str, list[float]], key: str, bound: int, now: float) -> None:
         failures = [at for at in kept.get(key, ()) if at > now - WINDOW_S]
         if len(failures) >= bound:
@@ -64,3 +70,9 @@ def _note(kept: OrderedDict[str, list[float]], key: str, now: float) -> None:
     kept.move_to_end(key)
     while len(kept) > MAX_KEPT:
         kept.popitem(last=False)
+
+
+def _take_back(kept: OrderedDict[str, list[float]], key: str) -> None:
+    attempts = kept.get(key)
+    if attempts:
+        attempts.pop()

@@ -2,12 +2,12 @@
 
 Members that ThingsBoard's clients insist on are always there; `null` is written, not left out. These are
 msgspec structs and not pydantic models, because a page of ten thousand devices is made on the loop that
-devices share: 4 microseconds a device instead of 100.
+devices share: 5 microseconds a device instead of 100.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Generic, TypeVar
+from typing import Annotated, Final, Generic, TypedDict, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -158,29 +158,45 @@ def user_shape(user: User) -> UserShape:
     )
 
 
-def device_shape(device: Device) -> DeviceShape:
-    return DeviceShape(
-        id=EntityId(entity_type="DEVICE", id=device.id),
-        created_time=device.created_at_ms,
-        additional_info=_raw(device.additional_info_json),
-        tenant_id=EntityId(entity_type="TENANT", id=device.tenant_id),
+class _DeviceMembers(TypedDict):
+    """What a device and its info have in common."""
+
+    id: EntityId
+    created_time: int
+    additional_info: msgspec.Raw | None
+    tenant_id: EntityId
+    customer_id: EntityId
+    name: str
+    type: str
+    label: str | None
+    device_profile_id: EntityId
+    version: int
+    device_data: dict[str, dict[str, str]]
+
+
+def _device_members(device: Device) -> _DeviceMembers:
+    return {
+        "id": EntityId(entity_type="DEVICE", id=device.id),
+        "created_time": device.created_at_ms,
+        "additional_info": _raw(device.additional_info_json),
+        "tenant_id": EntityId(entity_type="TENANT", id=device.tenant_id),
         # "No customer" is the null UUID, not null (reference 1.2).
-        customer_id=EntityId(entity_type="CUSTOMER", id=device.customer_id or NULL_UUID),
-        name=device.name,
-        type=device.profile_name,
-        label=device.label,
-        device_profile_id=EntityId(entity_type="DEVICE_PROFILE", id=device.profile_id),
-        version=device.version,
-        device_data=_DEVICE_DATA,
-    )
+        "customer_id": EntityId(entity_type="CUSTOMER", id=device.customer_id or NULL_UUID),
+        "name": device.name,
+        "type": device.profile_name,
+        "label": device.label,
+        "device_profile_id": EntityId(entity_type="DEVICE_PROFILE", id=device.profile_id),
+        "version": device.version,
+        "device_data": _DEVICE_DATA,
+    }
+
+
+def device_shape(device: Device) -> DeviceShape:
+    return DeviceShape(**_device_members(device))
 
 
 def device_info_shape(device: Device, *, active: bool) -> DeviceInfoShape:
-    return DeviceInfoShape(
-        **msgspec.structs.asdict(device_shape(device)),
-        device_profile_name=device.profile_name,
-        active=active,
-    )
+    return DeviceInfoShape(**_device_members(device), device_profile_name=device.profile_name, active=active)
 
 
 def type_shape(profile: DeviceProfile) -> TypeShape:

@@ -71,3 +71,9 @@ def test_memory_is_bounded(attempts, monkeypatch):
     assert len(attempts._accounts) <= 10
     assert len(attempts._addresses) <= 10
     assert len(attempts._trusted) <= 10
+
+
+def test_attempt_that_was_never_looked_at_does_not_count(attempts):
+    for _ in range(FAILURES_PER_ADDRESS * 2):
+        attempts.begin("admin", "192.0.2.1")
+        attempts.withdraw("admin", "192.0.2.1")
