@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.resources import files
 from typing import Protocol
 
@@ -37,6 +38,7 @@ class MigratedDatabase(Protocol):
         """Runs it and notes it, both or neither."""
 
 
+@cache
 def load_migrations(*folder: str) -> tuple[Migration, ...]:
     """The migrations of one database, such as `load_migrations("sqlite", "series")`, in order."""
     where = files("thingpass.store.migrations").joinpath(*folder)

@@ -22,24 +22,26 @@ _JSON_TEXT = 1  # MessagePack extension code
 _MAYBE_NOT_FINITE = (b"\xcb\x7f", b"\xcb\xff")
 
 
-def _to_extension(value: object) -> msgspec.msgpack.Ext:
+def to_extension(value: object) -> msgspec.msgpack.Ext:
     if isinstance(value, JsonText):
         return msgspec.msgpack.Ext(_JSON_TEXT, value.encode())
     raise TypeError(f"{type(value).__name__} is no kind of value")
 
 
-def _from_extension(code: int, data: memoryview) -> JsonText:
+def from_extension(code: int, data: memoryview) -> JsonText:
     if code != _JSON_TEXT:
         raise ValueError(f"unknown extension {code}")
     return JsonText(str(data, "utf-8"))
 
 
-_encode = msgspec.msgpack.Encoder(enc_hook=_to_extension).encode
-_decode = msgspec.msgpack.Decoder(ext_hook=_from_extension).decode
+_encode = msgspec.msgpack.Encoder(enc_hook=to_extension).encode
+_decode = msgspec.msgpack.Decoder(ext_hook=from_extension).decode
 
 
 def encode_sample(ts_ms: int, values: dict[str, Value]) -> bytes:
-    """The bytes of one sample. Raises Invalid for a number that is not finite or beyond 64 bits."""
+    """The bytes of one sample. Raises Invalid for a time or number that is not finite or beyond 64 bits."""
+    if not -(1 << 63) <= ts_ms < 1 << 63:
+        raise Invalid(f"The time {ts_ms} is beyond 64 bits.")
     try:
         encoded = _encode((ts_ms, values))
     except (OverflowError, TypeError, UnicodeEncodeError) as error:
@@ -50,8 +52,13 @@ def encode_sample(ts_ms: int, values: dict[str, Value]) -> bytes:
 
 
 def decode_sample(encoded: bytes) -> Sample:
+    return Sample(*decode_timed_values(encoded))
+
+
+def decode_timed_values(encoded: bytes) -> tuple[int, dict[str, Value]]:
+    """Time and values, without the object around them: folding decodes a million a minute."""
     ts_ms, values = _decode(encoded)
-    return Sample(ts_ms, values)
+    return ts_ms, values
 
 
 def encode_value(value: Value) -> bytes:
@@ -62,6 +69,11 @@ def encode_value(value: Value) -> bytes:
         raise Invalid(f"A value cannot be stored: {error}.") from error
     _check_finite({"": value})
     return encoded
+
+
+def encode_checked_value(value: Value) -> bytes:
+    """The bytes of one value of a sample that was encoded before."""
+    return _encode(value)
 
 
 def decode_value(encoded: bytes) -> Value:

@@ -65,10 +65,13 @@ _FAULTS: Final[tuple[tuple[type[apsw.Error], str, str, str | None], ...]] = (
 )
 
 
-def open_connection(path: Path, *, synchronous: str = "full", read_only: bool = False) -> apsw.Connection:
+def open_connection(
+    path: Path, *, synchronous: str = "full", read_only: bool = False, page_size: int = 4096
+) -> apsw.Connection:
     """A connection in WAL mode; creates the file with mode 0600. Raises Unavailable.
 
-    `synchronous`: "full" makes each commit survive power loss, "normal" only `kill -9`.
+    `synchronous`: "full" makes each commit survive power loss, "normal" only `kill -9`. `page_size` counts
+    when the file is created.
     """
     with translated():
         if read_only:
@@ -78,6 +81,7 @@ def open_connection(path: Path, *, synchronous: str = "full", read_only: bool = 
         _create_private(path)
         connection = apsw.Connection(str(path))
         connection.set_busy_timeout(_BUSY_TIMEOUT_MS)
+        connection.execute(f"PRAGMA page_size = {page_size}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {'NORMAL' if synchronous == 'normal' else 'FULL'}")
         connection.execute("PRAGMA foreign_keys = ON")

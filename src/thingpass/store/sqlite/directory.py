@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 
 from thingpass.errors import Unavailable
@@ -11,6 +12,7 @@ from thingpass.errors import Unavailable
 DATABASE = "thingpass.db"
 SERIES_DATABASE = "series.db"
 _LOCK = "thingpass.lock"
+FOLDING_LOCK = "folding.lock"
 
 
 class DirectoryLock:
@@ -20,11 +22,13 @@ class DirectoryLock:
         self._path = directory / name
         self._descriptor: int | None = None
 
-    def acquire(self) -> None:
-        """Raises Unavailable, naming the process that holds it."""
+    def acquire(self, *, wait_s: float = 0.0) -> None:
+        """Waits so long for another holder. Raises Unavailable, naming the process that holds it."""
         descriptor = _open_private(self._path)
+        deadline = time.monotonic() + wait_s
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            while not _try_lock(descriptor, last=time.monotonic() >= deadline):
+                time.sleep(0.02)
         except OSError as error:
             holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(descriptor)
@@ -52,6 +56,16 @@ def prepare_directory(directory: Path) -> None:
             f"The data directory {directory} cannot be created: {error.strerror}.",
             mend="Give a --data-dir that you may write to.",
         ) from error
+
+
+def _try_lock(descriptor: int, *, last: bool) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        if last:
+            raise
+        return False
+    return True
 
 
 def _open_private(path: Path) -> int:

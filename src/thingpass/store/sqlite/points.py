@@ -6,7 +6,7 @@ places: chunks of series.db carry theirs, what is still in memory is `UNFOLDED`,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from thingpass.store.rows import DataPoint, Sample, Value
@@ -40,17 +40,19 @@ class PointRange:
         self.descending = descending
         self._limit = limit
         self._found: dict[str, dict[int, tuple[int, Value]]] = {key: {} for key in keys}
+        self.searched = tuple(self._found)
 
-    @property
-    def keys(self) -> tuple[str, ...]:
-        return tuple(self._found)
+    def search_only(self, keys: Collection[str]) -> None:
+        """From now on only these keys are added: nothing more is to be found of the others."""
+        self.searched = tuple(key for key in self.searched if key in keys)
 
     def add_samples(self, arrival: int, samples: Iterable[Sample]) -> None:
         """Samples of one place, in arrival order."""
         for sample in samples:
-            if self.start_ms <= sample.ts_ms < self.end_ms:
+            ts_ms = sample.ts_ms
+            if self.start_ms <= ts_ms < self.end_ms:
                 for key in self._found.keys() & sample.values.keys():
-                    self._found[key][sample.ts_ms] = (arrival, sample.values[key])
+                    self._add(self._found[key], arrival, ts_ms, sample.values[key])
         self.narrow()
 
     def add_column(self, arrival: int, key: str, times: Sequence[int], values: Sequence[Value]) -> None:
@@ -59,14 +61,19 @@ class PointRange:
         start_ms, end_ms = self.start_ms, self.end_ms
         for ts_ms, value in zip(times, values, strict=True):
             if start_ms <= ts_ms < end_ms:
-                known = found.get(ts_ms)
-                if known is None or known[0] <= arrival:
-                    found[ts_ms] = (arrival, value)
+                self._add(found, arrival, ts_ms, value)
+
+    @staticmethod
+    def _add(found: dict[int, tuple[int, Value]], arrival: int, ts_ms: int, value: Value) -> None:
+        known = found.get(ts_ms)
+        if known is None or known[0] <= arrival:
+            found[ts_ms] = (arrival, value)
 
     def narrow(self) -> None:
         """Moves start_ms (or end_ms) to what can still be in the answer, and forgets what cannot."""
         edges: list[int] = []
-        for key, found in self._found.items():
+        for key in self.searched:
+            found = self._found[key]
             if len(found) < self._limit:
                 return
             kept = sorted(found, reverse=self.descending)[: self._limit]

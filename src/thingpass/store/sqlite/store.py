@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from thingpass.clock import Clock, SystemClock
 from thingpass.store.sqlite.attributes import Attributes
 from thingpass.store.sqlite.credentials import CredentialRows
 from thingpass.store.sqlite.database import Database
@@ -14,21 +15,32 @@ from thingpass.store.sqlite.tenants import Tenants
 from thingpass.store.sqlite.users import Users
 
 
-class SqliteStore(Tenants, Users, Devices, CredentialRows, Attributes, Series):
+class SqliteStore(Series, Tenants, Users, Devices, CredentialRows, Attributes):
     """Everything in one directory; see `store.store.Store` for what the methods promise.
 
     `synchronous`: "full" makes a write that returned survive power loss, "normal" only `kill -9`.
     `unfolded_messages` bounds the samples that are kept in memory until they are folded into series.db;
-    when it is reached, `append_samples` waits.
+    when it is reached, `append_samples` waits. Samples are folded when half of that has gathered, or after
+    `fold_after_s`.
     """
 
     def __init__(
-        self, directory: Path, *, synchronous: str = "full", unfolded_messages: int = 200_000
+        self,
+        directory: Path,
+        *,
+        synchronous: str = "full",
+        unfolded_messages: int = 200_000,
+        fold_after_s: float = 600.0,
+        clock: Clock | None = None,
     ) -> None:
-        database = Database(directory / DATABASE, synchronous=synchronous)
-        super().__init__(database)
+        super().__init__(
+            Database(directory / DATABASE, synchronous=synchronous),
+            directory,
+            clock or SystemClock(),
+            unfolded_messages=unfolded_messages,
+            fold_after_s=fold_after_s,
+        )
         self._directory = directory
-        self._unfolded_messages = unfolded_messages
         self._lock = DirectoryLock(directory)
 
     async def open(self) -> None:
@@ -42,6 +54,7 @@ class SqliteStore(Tenants, Users, Devices, CredentialRows, Attributes, Series):
             raise
 
     async def close(self) -> None:
+        await self.close_series()
         await self._database.close()
         self._lock.release()
 

@@ -6,6 +6,7 @@ waits for the folding process and is dropped as a whole when its samples are in 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final
 
@@ -24,7 +25,7 @@ class Segment:
     __slots__ = ("by_device", "last_journal_id", "messages", "weight")
 
     def __init__(self) -> None:
-        self.by_device: dict[int, list[bytes]] = {}
+        self.by_device: defaultdict[int, list[bytes]] = defaultdict(list)
         self.messages = 0
         self.weight = 0
         self.last_journal_id = 0
@@ -34,10 +35,7 @@ class Segment:
         size = 0
         for number, encoded in samples:
             size += len(encoded)
-            try:
-                by_device[number].append(encoded)
-            except KeyError:
-                by_device[number] = [encoded]
+            by_device[number].append(encoded)
         self.messages += len(samples)
         self.weight += len(samples) + size // _BYTES_A_MESSAGE
         self.last_journal_id = journal_id
@@ -75,10 +73,14 @@ class Unfolded:
             self._sealed.append(self._open)
             self._open = Segment()
 
-    def drop(self, through: int) -> None:
-        """Forgets the sealed segments that end at or before this journal id."""
+    def drop(self, through: int) -> list[Segment]:
+        """Lets go of the sealed segments that end at or before this journal id; gives them."""
+        dropped: list[Segment] = []
         while self._sealed and self._sealed[0].last_journal_id <= through:
-            self.weight -= self._sealed.pop(0).weight
+            segment = self._sealed.pop(0)
+            self.weight -= segment.weight
+            dropped.append(segment)
+        return dropped
 
     def samples(self, device_number: int) -> list[bytes]:
         """What is kept of one device, encoded, in arrival order."""

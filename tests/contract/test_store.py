@@ -1,0 +1,460 @@
+"""What every store promises, run against each implementation of `store.store.Store`."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from thingpass.errors import AlreadyExists, Invalid, NotFound, ThingpassError
+from thingpass.store.rows import (
+    CREDENTIALS_ACCESS_TOKEN,
+    CREDENTIALS_X509,
+    Attribute,
+    Credentials,
+    DataPoint,
+    Device,
+    DeviceProfile,
+    JsonText,
+    Tenant,
+    User,
+    Value,
+)
+from thingpass.store.samples import encode_sample
+from thingpass.store.sqlite.store import SqliteStore
+from thingpass.store.store import Store
+
+STORES: dict[str, Callable[[Path], Store]] = {"sqlite": SqliteStore}
+
+_numbers = itertools.count(1)
+
+
+def new_id() -> str:
+    return f"00000000-0000-4000-8000-{next(_numbers):012x}"
+
+
+class Registry:
+    """A store with one tenant, and short ways to add to it."""
+
+    def __init__(self, store: Store, tenant: Tenant, profile: DeviceProfile) -> None:
+        self.store = store
+        self.tenant = tenant
+        self.profile = profile
+
+    def device(self, name: str, **fields: object) -> Device:
+        return Device(
+            id=new_id(),
+            number=0,
+            created_at_ms=1_000 + next(_numbers),
+            tenant_id=self.tenant.id,
+            profile_id=self.profile.id,
+            profile_name=self.profile.name,
+            name=name,
+            **fields,
+        )
+
+    def credentials(self, device: Device, credentials_id: str) -> Credentials:
+        return Credentials(
+            id=new_id(),
+            created_at_ms=device.created_at_ms,
+            device_id=device.id,
+            kind=CREDENTIALS_ACCESS_TOKEN,
+            credentials_id=credentials_id,
+        )
+
+    async def add(self, name: str, token: str | None = None, **fields: object) -> Device:
+        device = self.device(name, **fields)
+        return await self.store.add_device(device, self.credentials(device, token or f"token of {name}"))
+
+
+def new_tenant() -> tuple[Tenant, DeviceProfile]:
+    tenant = Tenant(id=new_id(), created_at_ms=next(_numbers), title="Tenant")
+    profile = DeviceProfile(
+        id=new_id(), created_at_ms=next(_numbers), tenant_id=tenant.id, name="default", is_default=True
+    )
+    return tenant, profile
+
+
+@pytest.fixture(params=STORES)
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    store = STORES[request.param](tmp_path / "data")
+    await store.open()
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def registry(store: Store) -> Registry:
+    tenant, profile = new_tenant()
+    await store.add_tenant(tenant, profile)
+    return Registry(store, tenant, profile)
+
+
+async def append(store: Store, number: int, *samples: tuple[int, dict[str, Value]]) -> None:
+    await store.append_samples([(number, encode_sample(ts_ms, values)) for ts_ms, values in samples])
+
+
+class TestTenants:
+    async def test_tenant_is_listed_with_its_default_profile(self, registry: Registry) -> None:
+        assert await registry.store.list_tenants() == (registry.tenant,)
+        assert await registry.store.get_default_profile(registry.tenant.id) == registry.profile
+
+    async def test_profiles_are_found_by_id_and_name(self, registry: Registry) -> None:
+        meter = DeviceProfile(
+            id=new_id(), created_at_ms=5, tenant_id=registry.tenant.id, name="Meter", is_default=False
+        )
+        await registry.store.add_profile(meter)
+        assert await registry.store.find_profile(meter.id) == meter
+        assert await registry.store.find_profile_by_name(registry.tenant.id, "Meter") == meter
+        assert await registry.store.find_profile_by_name(registry.tenant.id, "meter") is None
+        assert await registry.store.list_profiles(registry.tenant.id) == (registry.profile, meter)
+
+    async def test_profile_name_is_taken_once_in_a_tenant(self, registry: Registry) -> None:
+        twin = msgspec.structs.replace(registry.profile, id=new_id(), is_default=False)
+        with pytest.raises(AlreadyExists) as caught:
+            await registry.store.add_profile(twin)
+        assert caught.value.constraint == "device_profiles.name"
+
+    async def test_second_default_profile_is_refused(self, registry: Registry) -> None:
+        other = msgspec.structs.replace(registry.profile, id=new_id(), name="other")
+        with pytest.raises(AlreadyExists) as caught:
+            await registry.store.add_profile(other)
+        assert caught.value.constraint == "device_profiles.default"
+
+    async def test_unknown_tenant_has_no_default_profile(self, store: Store) -> None:
+        with pytest.raises(NotFound):
+            await store.get_default_profile(new_id())
+
+    async def test_profile_of_an_unknown_tenant_is_refused(self, store: Store) -> None:
+        _, profile = new_tenant()
+        with pytest.raises(Invalid):
+            await store.add_profile(profile)
+
+
+class TestUsers:
+    @pytest.fixture
+    def user(self, registry: Registry) -> User:
+        return User(
+            id=new_id(),
+            created_at_ms=7,
+            tenant_id=registry.tenant.id,
+            authority="TENANT_ADMIN",
+            email="admin@example.org",
+            password_hash="$argon2id$...",
+        )
+
+    async def test_user_is_found_by_id_and_email_in_any_case(self, registry: Registry, user: User) -> None:
+        assert await registry.store.count_users() == 0
+        await registry.store.add_user(user)
+        assert await registry.store.find_user(user.id) == user
+        assert await registry.store.find_user_by_email("Admin@Example.ORG") == user
+        assert await registry.store.find_user_by_email("nobody@example.org") is None
+        assert await registry.store.count_users() == 1
+
+    async def test_email_is_taken_once(self, registry: Registry, user: User) -> None:
+        await registry.store.add_user(user)
+        with pytest.raises(AlreadyExists) as caught:
+            await registry.store.add_user(
+                msgspec.structs.replace(user, id=new_id(), email="ADMIN@example.org")
+            )
+        assert caught.value.constraint == "users.email"
+
+    async def test_user_is_changed(self, registry: Registry, user: User) -> None:
+        await registry.store.add_user(user)
+        changed = msgspec.structs.replace(user, password_hash="$argon2id$new", enabled=False, first_name="A")
+        await registry.store.update_user(changed)
+        assert await registry.store.find_user(user.id) == changed
+
+    async def test_unknown_user_is_not_changed(self, registry: Registry, user: User) -> None:
+        with pytest.raises(NotFound):
+            await registry.store.update_user(user)
+
+
+class TestDevices:
+    async def test_added_device_gets_a_number_and_is_found(self, registry: Registry) -> None:
+        device = await registry.add("boiler", label="Cellar", additional_info_json='{"a":1}')
+        assert device.number > 0
+        assert await registry.store.find_device(device.id) == device
+        assert await registry.store.find_device_by_name(registry.tenant.id, "boiler") == device
+        assert await registry.store.find_device_by_name(new_id(), "boiler") is None
+        assert await registry.store.find_device(new_id()) is None
+
+    async def test_name_is_taken_once_in_a_tenant(self, registry: Registry) -> None:
+        await registry.add("boiler")
+        with pytest.raises(AlreadyExists) as caught:
+            await registry.add("boiler", "another token")
+        assert caught.value.constraint == "devices.name"
+
+    async def test_name_may_repeat_in_another_tenant(self, registry: Registry) -> None:
+        await registry.add("boiler")
+        other = Registry(registry.store, *new_tenant())
+        await registry.store.add_tenant(other.tenant, other.profile)
+        await other.add("boiler", "another token")
+
+    async def test_device_without_its_credentials_is_not_added(self, registry: Registry) -> None:
+        await registry.add("boiler", "secret")
+        with pytest.raises(AlreadyExists) as caught:
+            await registry.add("pump", "secret")
+        assert caught.value.constraint == "credentials.credentials_id"
+        assert await registry.store.find_device_by_name(registry.tenant.id, "pump") is None
+
+    async def test_device_is_changed_under_its_next_version(self, registry: Registry) -> None:
+        meter = msgspec.structs.replace(registry.profile, id=new_id(), name="Meter", is_default=False)
+        await registry.store.add_profile(meter)
+        device = await registry.add("boiler")
+        changed = await registry.store.update_device(
+            msgspec.structs.replace(device, name="pump", label="Roof", profile_id=meter.id)
+        )
+        assert changed == msgspec.structs.replace(
+            device, name="pump", label="Roof", profile_id=meter.id, profile_name="Meter", version=2
+        )
+        assert await registry.store.find_device(device.id) == changed
+
+    async def test_change_of_an_old_version_is_refused(self, registry: Registry) -> None:
+        device = await registry.add("boiler")
+        await registry.store.update_device(device)
+        with pytest.raises(ThingpassError) as caught:
+            await registry.store.update_device(device)
+        assert caught.value.code == "version-conflict"
+
+    async def test_unknown_device_is_neither_changed_nor_removed(self, registry: Registry) -> None:
+        with pytest.raises(NotFound):
+            await registry.store.update_device(registry.device("ghost"))
+        with pytest.raises(NotFound):
+            await registry.store.remove_device(new_id())
+
+    async def test_device_is_removed_with_credentials_and_attributes(self, registry: Registry) -> None:
+        device = await registry.add("boiler", "secret")
+        await registry.store.save_attributes(device.id, "SERVER_SCOPE", {"a": 1}, 5)
+        await registry.store.remove_device(device.id)
+        assert await registry.store.find_device(device.id) is None
+        assert await registry.store.find_credentials("secret") is None
+        assert await registry.store.find_attributes(device.id, "SERVER_SCOPE", None) == []
+
+    async def test_number_of_a_removed_device_is_not_given_again(self, registry: Registry) -> None:
+        first = await registry.add("boiler")
+        await registry.store.remove_device(first.id)
+        assert (await registry.add("boiler")).number > first.number
+
+
+class TestDevicePages:
+    async def names(self, registry: Registry, **arguments: object) -> tuple[list[str], int]:
+        page = await registry.store.list_devices(registry.tenant.id, **{"limit": 10, **arguments})
+        return [device.name for device in page.rows], page.total
+
+    async def test_pages_count_all_that_match(self, registry: Registry) -> None:
+        for number in range(5):
+            await registry.add(f"device {number}")
+        assert await self.names(registry, limit=2) == (["device 0", "device 1"], 5)
+        assert await self.names(registry, limit=2, offset=4) == (["device 4"], 5)
+        assert await self.names(registry, limit=2, offset=9) == ([], 5)
+        assert await self.names(registry, limit=1, descending=True) == (["device 4"], 5)
+
+    async def test_other_tenants_devices_are_not_listed(self, registry: Registry) -> None:
+        await registry.add("boiler")
+        other = Registry(registry.store, *new_tenant())
+        await registry.store.add_tenant(other.tenant, other.profile)
+        assert await self.names(other) == ([], 0)
+
+    async def test_search_finds_parts_of_name_and_label_in_any_case(self, registry: Registry) -> None:
+        await registry.add("Boiler 1", label="Küche")
+        await registry.add("boiler 2")
+        await registry.add("100% pump", label="under_score")
+        assert await self.names(registry, text_search="OILER") == (["Boiler 1", "boiler 2"], 2)
+        assert await self.names(registry, text_search="KÜCHE") == (["Boiler 1"], 1)
+        assert await self.names(registry, text_search="%") == (["100% pump"], 1)
+        assert await self.names(registry, text_search="r_s") == (["100% pump"], 1)
+        assert await self.names(registry, text_search="absent") == ([], 0)
+
+    async def test_search_sees_the_changed_name(self, registry: Registry) -> None:
+        device = await registry.add("boiler")
+        await registry.store.update_device(msgspec.structs.replace(device, name="Pump"))
+        assert await self.names(registry, text_search="boil") == ([], 0)
+        assert await self.names(registry, text_search="pump") == (["Pump"], 1)
+
+    @pytest.mark.parametrize(
+        ("sort_by", "expected"),
+        [
+            ("created_at_ms", ["b", "A", "c"]),
+            ("name", ["A", "b", "c"]),
+            ("label", ["c", "b", "A"]),
+            ("profile_name", ["b", "A", "c"]),
+        ],
+    )
+    async def test_sorting_ignores_case(self, registry: Registry, sort_by: str, expected: list[str]) -> None:
+        for name, label in (("b", "Y"), ("A", "z"), ("c", "x")):
+            await registry.add(name, label=label)
+        assert (await self.names(registry, sort_by=sort_by))[0] == expected
+        assert (await self.names(registry, sort_by=sort_by, descending=True))[0] == expected[::-1]
+
+    async def test_unknown_order_is_refused(self, registry: Registry) -> None:
+        with pytest.raises(Invalid):
+            await self.names(registry, sort_by="name; DROP TABLE devices")
+
+
+class TestCredentials:
+    async def test_credentials_are_found_with_their_device(self, registry: Registry) -> None:
+        device = await registry.add("boiler", "secret")
+        found = await registry.store.find_credentials("secret")
+        assert found is not None
+        assert found.device == device
+        assert found.credentials == await registry.store.find_credentials_of_device(device.id)
+        assert await registry.store.find_credentials("Secret") is None
+
+    async def test_credentials_are_replaced_under_their_next_version(self, registry: Registry) -> None:
+        device = await registry.add("boiler", "secret")
+        before = await registry.store.find_credentials_of_device(device.id)
+        assert before is not None
+        certificate = msgspec.structs.replace(
+            before, kind=CREDENTIALS_X509, credentials_id="f00d", credentials_value="MIIB"
+        )
+        after = await registry.store.update_credentials(certificate)
+        assert after == msgspec.structs.replace(certificate, version=2)
+        assert await registry.store.find_credentials_of_device(device.id) == after
+        assert await registry.store.find_credentials("secret") is None
+
+    async def test_credentials_of_another_device_are_refused(self, registry: Registry) -> None:
+        await registry.add("boiler", "secret")
+        pump = await registry.add("pump", "other")
+        with pytest.raises(AlreadyExists) as caught:
+            await registry.store.update_credentials(registry.credentials(pump, "secret"))
+        assert caught.value.constraint == "credentials.credentials_id"
+
+    async def test_credentials_of_no_device_are_refused(self, registry: Registry) -> None:
+        with pytest.raises(NotFound):
+            await registry.store.update_credentials(registry.credentials(registry.device("ghost"), "x"))
+        assert await registry.store.find_credentials_of_device(new_id()) is None
+
+
+VALUES: dict[str, Value] = {
+    "flag": True,
+    "whole": -(1 << 63),
+    "greatest": (1 << 63) - 1,
+    "fraction": 0.1,
+    "round": 3.0,
+    "text": "é 漢 \x00",
+    "json": JsonText('{"a":[1,2]}'),
+    "empty": "",
+}
+
+
+def assert_same_values(found: dict[str, Value], expected: dict[str, Value]) -> None:
+    assert found == expected
+    assert {key: type(value) for key, value in found.items()} == {
+        key: type(value) for key, value in expected.items()
+    }
+
+
+class TestAttributes:
+    async def test_every_kind_of_value_comes_back(self, registry: Registry) -> None:
+        device = await registry.add("boiler")
+        await registry.store.save_attributes(device.id, "CLIENT_SCOPE", VALUES, 9)
+        found = await registry.store.find_attributes(device.id, "CLIENT_SCOPE", None)
+        assert_same_values({attribute.key: attribute.value for attribute in found}, VALUES)
+        assert {attribute.updated_at_ms for attribute in found} == {9}
+
+    async def test_saving_replaces_and_scopes_are_apart(self, registry: Registry) -> None:
+        device = await registry.add("boiler")
+        await registry.store.save_attributes(device.id, "SHARED_SCOPE", {"a": 1, "b": 2}, 1)
+        await registry.store.save_attributes(device.id, "SHARED_SCOPE", {"a": "x"}, 2)
+        await registry.store.save_attributes(device.id, "SERVER_SCOPE", {"a": 3}, 3)
+        assert await registry.store.find_attributes(device.id, "SHARED_SCOPE", None) == [
+            Attribute("a", "x", 2),
+            Attribute("b", 2, 1),
+        ]
+
+    async def test_asked_keys_are_found_where_they_exist(self, registry: Registry) -> None:
+        device = await registry.add("boiler")
+        await registry.store.save_attributes(device.id, "SERVER_SCOPE", {"a": 1, "b": 2}, 1)
+        found = await registry.store.find_attributes(device.id, "SERVER_SCOPE", ["b", "absent"])
+        assert found == [Attribute("b", 2, 1)]
+        assert await registry.store.find_attributes(device.id, "SERVER_SCOPE", []) == []
+
+    async def test_removing_leaves_the_others(self, registry: Registry) -> None:
+        device = await registry.add("boiler")
+        await registry.store.save_attributes(device.id, "SERVER_SCOPE", {"a": 1, "b": 2}, 1)
+        await registry.store.remove_attributes(device.id, "SERVER_SCOPE", ["a", "absent"])
+        assert await registry.store.find_attributes(device.id, "SERVER_SCOPE", None) == [
+            Attribute("b", 2, 1)
+        ]
+
+    async def test_attributes_of_an_unknown_device_are_refused(self, store: Store) -> None:
+        with pytest.raises(NotFound):
+            await store.save_attributes(new_id(), "SERVER_SCOPE", {"a": 1}, 1)
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1 << 64, "\ud800"])
+    async def test_value_that_json_cannot_hold_is_refused(self, registry: Registry, value: Value) -> None:
+        device = await registry.add("boiler")
+        with pytest.raises(Invalid):
+            await registry.store.save_attributes(device.id, "SERVER_SCOPE", {"a": value}, 1)
+
+
+class TestSeries:
+    async def test_appended_samples_are_read_at_once(self, store: Store) -> None:
+        await append(store, 1, (1_000, VALUES), (2_000, {"whole": 5}))
+        await append(store, 2, (1_500, {"whole": 7}))
+        latest = await store.latest(1, None)
+        assert_same_values(
+            {key: point.value for key, point in latest.items()}, {**VALUES, "whole": 5}
+        )
+        assert await store.latest(1, ["whole", "absent"]) == {"whole": DataPoint(2_000, 5)}
+        assert await store.latest(3, None) == {}
+        assert await store.series_keys(1) == sorted(VALUES)
+
+    async def test_range_includes_its_start_and_excludes_its_end(self, store: Store) -> None:
+        await append(store, 1, *((ts_ms, {"a": ts_ms}) for ts_ms in (10, 20, 30)))
+        found = await store.series(1, ["a", "b"], start_ms=10, end_ms=30, limit=10)
+        assert found == {"a": [DataPoint(20, 20), DataPoint(10, 10)]}
+
+    async def test_limit_counts_each_key_from_the_asked_side(self, store: Store) -> None:
+        await append(store, 1, *((ts_ms, {"a": ts_ms}) for ts_ms in (30, 10, 20)), (5, {"b": 1}))
+        newest = await store.series(1, ["a", "b"], start_ms=0, end_ms=100, limit=2)
+        assert newest == {"a": [DataPoint(30, 30), DataPoint(20, 20)], "b": [DataPoint(5, 1)]}
+        oldest = await store.series(1, ["a"], start_ms=0, end_ms=100, limit=2, descending=False)
+        assert oldest == {"a": [DataPoint(10, 10), DataPoint(20, 20)]}
+
+    async def test_later_arrival_wins_at_the_same_time(self, store: Store) -> None:
+        await append(store, 1, (10, {"a": 1, "b": 1}), (10, {"a": 2}))
+        await append(store, 1, (10, {"b": 3}), (5, {"a": 9}))
+        assert await store.latest(1, None) == {"a": DataPoint(10, 2), "b": DataPoint(10, 3)}
+        found = await store.series(1, ["a", "b"], start_ms=0, end_ms=100, limit=10)
+        assert found == {"a": [DataPoint(10, 2), DataPoint(5, 9)], "b": [DataPoint(10, 3)]}
+
+    async def test_times_may_be_as_far_away_as_64_bits_reach(self, store: Store) -> None:
+        first, last = -(1 << 63), (1 << 63) - 1
+        await append(store, 1, (last, {"a": 2}), (first, {"a": 1}))
+        found = await store.series(1, ["a"], start_ms=first, end_ms=last, limit=10)
+        assert found == {"a": [DataPoint(first, 1)]}
+        assert await store.latest(1, None) == {"a": DataPoint(last, 2)}
+
+    async def test_nothing_to_append_is_nothing(self, store: Store) -> None:
+        await store.append_samples([])
+        assert await store.latest(1, None) == {}
+
+
+class TestReopening:
+    @pytest.mark.parametrize("kind", STORES)
+    async def test_everything_is_there_again(self, kind: str, tmp_path: Path) -> None:
+        store = STORES[kind](tmp_path)
+        await store.open()
+        registry = Registry(store, *new_tenant())
+        await store.add_tenant(registry.tenant, registry.profile)
+        device = await registry.add("boiler", "secret")
+        await append(store, device.number, (10, VALUES))
+        await store.close()
+        store = STORES[kind](tmp_path)
+        await store.open()
+        try:
+            assert await store.find_device(device.id) == device
+            latest = await store.latest(device.number, None)
+            assert_same_values({key: point.value for key, point in latest.items()}, VALUES)
+            await append(store, device.number, (10, {"flag": False}))
+            assert await store.latest(device.number, ["flag"]) == {"flag": DataPoint(10, False)}
+        finally:
+            await store.close()
+
+    async def test_healthy_store_passes_its_check(self, store: Store) -> None:
+        await store.check()
