@@ -124,7 +124,8 @@ class Server:
         certificate.start_watching()
         opened.push_async_callback(certificate.stop_watching)
 
-        ingest = Ingest(store, backlog_messages=settings.store.backlog_messages)
+        ingest = Ingest(store, backlog_messages=settings.store.backlog_messages, counters=self._counters)
+        self._counters.set_gauge("backlog_messages", lambda: ingest.backlog)
         await ingest.start()
         opened.push_async_callback(ingest.stop)
         attributes = AttributeService(store, clock)

@@ -8,12 +8,14 @@ waits for a timer.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import structlog
 
 from thingpass.errors import ThingpassError, Unavailable
+from thingpass.metrics import Counters
 from thingpass.store.rows import Sample
 from thingpass.store.samples import encode_sample
 from thingpass.store.store import SeriesStore
@@ -35,20 +37,24 @@ class Acknowledger(Protocol):
 class _Batch:
     """What goes into one commit, and who waits for it."""
 
-    __slots__ = ("packets", "samples", "waiters", "weight")
+    __slots__ = ("packets", "points", "samples", "waiters", "weight")
 
     def __init__(self) -> None:
         self.samples: list[tuple[int, bytes]] = []
         self.packets: dict[Acknowledger, list[int]] = {}
         self.waiters: list[asyncio.Future[None]] = []
         self.weight = 0
+        self.points = 0
 
 
 class Ingest:
     """`backlog_messages` bounds what is appended but not yet committed: beyond it, `full` is true."""
 
-    def __init__(self, store: SeriesStore, *, backlog_messages: int = 20_000) -> None:
+    def __init__(
+        self, store: SeriesStore, *, backlog_messages: int = 20_000, counters: Counters | None = None
+    ) -> None:
         self._store = store
+        self._counters = counters or Counters()
         self._backlog_messages = backlog_messages
         self._open = _Batch()
         self._committing_weight = 0
@@ -73,10 +79,12 @@ class Ingest:
         batch = self._open
         if len(samples) == 1:
             sample = samples[0]
+            batch.points += len(sample.values)
             encoded = encode_sample(sample.ts_ms, sample.values)
             batch.samples.append((device_number, encoded))
             batch.weight += 1 + (len(encoded) >> _BYTES_A_MESSAGE_SHIFT)
         else:
+            batch.points += sum(len(sample.values) for sample in samples)
             many = [(device_number, encode_sample(sample.ts_ms, sample.values)) for sample in samples]
             batch.samples += many
             batch.weight += sum(1 + (len(encoded) >> _BYTES_A_MESSAGE_SHIFT) for _, encoded in many)
@@ -100,9 +108,14 @@ class Ingest:
         await waiter
 
     @property
+    def backlog(self) -> int:
+        """What is appended and not yet committed, in messages (a long one counts as several)."""
+        return self._open.weight + self._committing_weight
+
+    @property
     def full(self) -> bool:
         """The backlog has reached its bound: read no more from devices until `when_drained` calls."""
-        return self._open.weight + self._committing_weight >= self._backlog_messages
+        return self.backlog >= self._backlog_messages
 
     def when_drained(self, callback: Callable[[], None]) -> None:
         """Calls back once, on the loop, when the backlog is no longer full (at once if it is not)."""
@@ -140,14 +153,21 @@ class Ingest:
             self._call_drained()
 
     async def _commit(self, batch: _Batch) -> ThingpassError | None:
+        counters, began = self._counters, time.monotonic()
         try:
             await self._store.append_samples(batch.samples)
         except ThingpassError as error:
+            counters.commits_failed += 1
             _log.error("telemetry_not_stored", code=error.code, samples=len(batch.samples))
             return error
         except Exception:  # the edge of the task: the next batch is tried all the same
+            counters.commits_failed += 1
             _log.exception("telemetry_not_stored", samples=len(batch.samples))
             return Unavailable("The store failed.")
+        counters.commits += 1
+        counters.commit_seconds.observe(time.monotonic() - began)
+        counters.commit_messages.observe(len(batch.samples))
+        counters.points_stored += batch.points
         return None
 
     def _call_drained(self) -> None:
