@@ -124,11 +124,11 @@ class FoldingModel(RuleBasedStateMachine):
         through = self.unfolded.sealed_through
         if through is None:
             return
-        for answer in self.folder.carry_out(Fold(through, self.now_ms)):
+        for answer in self.folder.carry_out(Fold(7, through, self.now_ms)):
             if isinstance(answer, Folded):
                 self.unfolded.drop(answer.through)
             else:
-                assert answer == Done()
+                assert answer == Done(7)
         assert self.folded.folded_through() == through
         while drop_journal and drop_slice(self.writer, through):
             pass
@@ -145,7 +145,7 @@ class FoldingModel(RuleBasedStateMachine):
     @rule(before=st.integers(0, 12))
     def drop_before(self, before: int) -> None:
         # Times here are far before any arrival: what is dropped is what the samples' own times say.
-        assert list(self.folder.carry_out(DropBefore(before))) == [Done()]
+        assert list(self.folder.carry_out(DropBefore(8, before))) == [Done(8)]
         self.kept_from = max(self.kept_from, before)
 
     @rule(place=st.integers(0, 2))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import apsw
 
@@ -22,6 +23,8 @@ from thingpass.store.sqlite.scanner import Scanner
 from thingpass.store.sqlite.writer import Writer
 
 T = TypeVar("T")
+
+_PROOF_S: Final = 1.0
 
 
 class Database:
@@ -79,6 +82,13 @@ class Database:
     async def write(self, run: Callable[[apsw.Connection], T]) -> T:
         """Runs in the writer's transaction; returns when it is durable."""
         return await self.writer.submit(run)
+
+    async def check_writing(self, now_ms: int) -> None:
+        """Commits something unless a commit of the last second went well. Raises Unavailable."""
+        if time.monotonic() - self.writer.committed_at > _PROOF_S:
+            await self.write(
+                lambda connection: connection.execute("UPDATE write_check SET checked_at_ms = ?", (now_ms,))
+            )
 
     def _open_reads(self) -> apsw.Connection:
         if self._reads is None:

@@ -7,6 +7,7 @@ tried again, later and later. Only when the memory is full do commits wait for i
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Final
 
 import apsw
@@ -16,7 +17,7 @@ from thingpass.clock import Clock
 from thingpass.errors import ThingpassError, Unavailable
 from thingpass.store.sqlite.database import Database
 from thingpass.store.sqlite.folded import FoldedSeries
-from thingpass.store.sqlite.folding_messages import DropBefore, Fold
+from thingpass.store.sqlite.folding_messages import DropBefore, Fold, Folded
 from thingpass.store.sqlite.folding_process import FoldingProcess
 from thingpass.store.sqlite.journal import drop_slice
 from thingpass.store.sqlite.unfolded import Unfolded
@@ -112,8 +113,7 @@ class FoldSchedule:
 
     async def drop_before(self, before_ms: int) -> None:
         async with self._asking:
-            async for _ in self._process.carry_out(DropBefore(before_ms)):
-                pass
+            await self._process.carry_out(lambda request: DropBefore(request, before_ms))
             self._folded.open()
 
     async def _run(self) -> None:
@@ -140,14 +140,19 @@ class FoldSchedule:
     async def _fold_sealed(self) -> None:
         while (through := self._unfolded.sealed_through) is not None:
             async with self._asking:
-                async for folded in self._process.carry_out(Fold(through, self._clock.now_ms())):
-                    self._folded.open()
-                    await self._forget(folded.through)
-                    await self._clear_removed(folded.removed_devices)
+                await self._process.carry_out(partial(self._fold_request, through), self._hear_folded)
             if self._folded.folded_through() < through:
                 raise Unavailable("The folding process left samples behind.")
             await self._drop_journal(through)
         self._work.clear()
+
+    def _fold_request(self, through: int, request: int) -> Fold:
+        return Fold(request, through, self._clock.now_ms())
+
+    async def _hear_folded(self, folded: Folded) -> None:
+        self._folded.open()
+        await self._forget(folded.through)
+        await self._clear_removed(folded.removed_devices)
 
     async def _forget(self, through: int) -> None:
         for segment in self._unfolded.drop(through):

@@ -57,9 +57,9 @@ class Folder:
                     case DropBefore():
                         self._drop_before(request.before_ms)
         except ThingpassError as error:
-            yield Failed(error.code, error.sentence)
+            yield Failed(request.request, error.code, error.sentence)
         else:
-            yield Done()
+            yield Done(request.request)
 
     def tidy_some(self) -> bool:
         """One step. False when there is nothing to do. Raises Unavailable; the next fold tries again."""
@@ -91,14 +91,14 @@ class Folder:
         cleared = self._clear_removed_devices()
         done = get_row(self._series, "SELECT folded_through FROM progress")[0]
         if done >= request.through:
-            yield Folded(done, cleared)
+            yield Folded(request.request, done, cleared)
             return
         removed = self._removed_devices()
         for through, batches in self._slices(done, request.through):
             by_device = group_by_device(batches, removed)
             write_fold(self._series, by_device, through=through, now_ms=request.now_ms)
             self._tidy = False
-            yield Folded(through, cleared)
+            yield Folded(request.request, through, cleared)
 
     def _slices(self, done: int, through: int) -> Iterator[tuple[int, list[list[tuple[int, bytes]]]]]:
         """The journal in pieces of bounded size, each with its last id."""

@@ -94,7 +94,7 @@ def main(directory: Path) -> int:
         with translated():
             folder = Folder(series, journal)
     except ThingpassError as error:
-        answer(Failed(error.code, error.sentence))
+        answer(Failed(0, error.code, error.sentence))
         return 1
     try:
         answer(Ready())

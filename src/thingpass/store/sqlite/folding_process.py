@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,6 @@ import structlog
 from thingpass.errors import Unavailable
 from thingpass.store.sqlite.folding_messages import (
     Answer,
-    Done,
     Failed,
     Folded,
     Ready,
@@ -37,6 +37,7 @@ class FoldingProcess:
         self._directory = directory
         self._process: asyncio.subprocess.Process | None = None
         self._stderr: asyncio.Task[None] | None = None
+        self._requests = 0
 
     @property
     def pid(self) -> int | None:
@@ -71,23 +72,29 @@ class FoldingProcess:
                 await self.stop()
                 raise Unavailable(f"The folding process answered {type(unexpected).__name__} at its start.")
 
-    async def carry_out(self, request: Request) -> AsyncIterator[Folded]:
-        """Gives its progress; ends when the request is done. Raises Unavailable when it is not."""
+    async def carry_out(
+        self, ask: Callable[[int], Request], folded: Callable[[Folded], Awaitable[None]] | None = None
+    ) -> None:
+        """Sends what `ask` makes of a request number and returns when it is done; `folded` hears of progress.
+
+        Raises Unavailable when it is not done. One request at a time.
+        """
         await self.start()
-        process = self._process
-        assert process is not None
-        assert process.stdin is not None
-        process.stdin.write(line(request))
+        self._requests += 1
+        request = ask(self._requests)
+        await self._send(request)
         while True:
-            match await self._receive():
-                case Folded() as folded:
-                    yield folded
-                case Done():
-                    return
+            answer = await self._receive()
+            if answer.request != request.request:
+                continue  # of a request whose asker was cancelled
+            match answer:
+                case Folded():
+                    if folded is not None:
+                        await folded(answer)
                 case Failed(code=code, sentence=sentence):
                     raise Unavailable(sentence, code=code)
-                case Ready():
-                    raise Unavailable("The folding process began anew in the middle of a request.")
+                case _:
+                    return
 
     async def stop(self) -> None:
         """Ends the child: it stops when its input ends, and is killed when that takes too long."""
@@ -100,11 +107,22 @@ class FoldingProcess:
             await asyncio.wait_for(process.wait(), _STOP_S)
         except TimeoutError:
             # Safe at any point: what is not committed is folded again from the journal.
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
             await process.wait()
         if self._stderr is not None:
             await self._stderr
             self._stderr = None
+
+    async def _send(self, request: Request) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(line(request))
+            await self._process.stdin.drain()
+        except (OSError, RuntimeError) as error:  # uvloop raises RuntimeError for a pipe that is closed
+            await self.stop()
+            raise Unavailable("The folding process has ended.", code="folding-ended") from error
 
     async def _receive(self) -> Answer:
         assert self._process is not None

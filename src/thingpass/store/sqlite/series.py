@@ -9,6 +9,7 @@ from typing import Final
 import apsw
 
 from thingpass.clock import Clock
+from thingpass.errors import ThingpassError
 from thingpass.store.rows import DataPoint
 from thingpass.store.samples import decode_sample
 from thingpass.store.sqlite.database import Database
@@ -76,6 +77,16 @@ class Series(Part):
     def unfolded_messages_now(self) -> int:
         """How many samples wait in memory and journal to be folded."""
         return self._unfolded.messages
+
+    @property
+    def folding_pid(self) -> int | None:
+        """The folding process, if it runs."""
+        return self._process.pid
+
+    @property
+    def folding_fault(self) -> ThingpassError | None:
+        """Why the last attempt to fold failed; None when it did not."""
+        return self._schedule.fault
 
     async def fold_all(self) -> None:
         """Folds what is there now; returns when it is in series.db."""

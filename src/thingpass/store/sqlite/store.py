@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from thingpass.clock import Clock, SystemClock
+from thingpass.errors import Unavailable
 from thingpass.store.sqlite.attributes import Attributes
 from thingpass.store.sqlite.credentials import CredentialRows
 from thingpass.store.sqlite.database import Database
@@ -33,10 +34,11 @@ class SqliteStore(Series, Tenants, Users, Devices, CredentialRows, Attributes):
         fold_after_s: float = 600.0,
         clock: Clock | None = None,
     ) -> None:
+        self._clock = clock or SystemClock()
         super().__init__(
             Database(directory / DATABASE, synchronous=synchronous),
             directory,
-            clock or SystemClock(),
+            self._clock,
             unfolded_messages=unfolded_messages,
             fold_after_s=fold_after_s,
         )
@@ -59,4 +61,14 @@ class SqliteStore(Series, Tenants, Users, Devices, CredentialRows, Attributes):
         self._lock.release()
 
     async def check(self) -> None:
-        await self._database.write(lambda connection: None)
+        """Raises Unavailable when a write cannot be stored now, or when folding fails.
+
+        A commit of the last second is proof enough, so that asking often costs nothing.
+        """
+        if self.folding_fault is not None:
+            raise Unavailable(
+                f"Folding fails: {self.folding_fault.sentence}",
+                mend=self.folding_fault.mend,
+                code="store-folding",
+            )
+        await self._database.check_writing(self._clock.now_ms())

@@ -7,7 +7,9 @@ transaction and reaches every job in it. One thread hop brings all results back 
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -57,6 +59,7 @@ class Writer:
         self._jobs: SimpleQueue[_Job[object] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.committed_at = -math.inf  # monotonic; -inf when the last commit failed
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -104,11 +107,17 @@ class Writer:
                     job.error = error
             if batch:
                 try:
-                    loop.call_soon_threadsafe(_deliver, batch)
+                    loop.call_soon_threadsafe(self._deliver, batch)
                 except RuntimeError:  # the loop was closed without stopping the store
                     stopping = True
         if connection is not None:
             connection.close()
+
+    def _deliver(self, batch: list[_Job[object]]) -> None:
+        failed = any(isinstance(job.error, Unavailable) for job in batch)
+        self.committed_at = -math.inf if failed else time.monotonic()
+        for job in batch:
+            job.deliver()
 
     def _gather(self) -> tuple[list[_Job[object]], bool]:
         job = self._jobs.get()
@@ -120,11 +129,6 @@ class Writer:
             except Empty:
                 return batch, False
         return batch, True
-
-
-def _deliver(batch: list[_Job[object]]) -> None:
-    for job in batch:
-        job.deliver()
 
 
 def _run(connection: apsw.Connection, batch: list[_Job[object]]) -> None:

@@ -80,6 +80,13 @@ CREATE TABLE journal (
     batch    BLOB NOT NULL -- store.sqlite.journal.encode_batch
 ) STRICT;
 
+-- Written by the readiness check, to see whether writing works.
+CREATE TABLE write_check (
+    checked_at_ms INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO write_check VALUES (0);
+
 -- Devices whose series are still to be cleared away.
 CREATE TABLE removed_devices (
     number INTEGER PRIMARY KEY
