@@ -62,9 +62,10 @@ class TlsContext:
     def __init__(self, *, release_buffers: bool = False) -> None:
         self.handle = _lib.SSL_CTX_new(_lib.TLS_method())
         _lib.SSL_CTX_set_min_proto_version(self.handle, _TLS13)
-        # One group for both servers, whatever their OpenSSL would rather agree on.
-        if _lib.SSL_CTX_set1_curves_list(self.handle, b"P-256") != 1:
-            raise ConnectionFailed("this OpenSSL has no P-256")
+        # One group for both servers, the one that most clients and both servers agree on by themselves
+        # (OpenSSL 4 would rather have X25519MLKEM768, which Mosquitto's OpenSSL 3.0 does not know).
+        if _lib.SSL_CTX_set1_curves_list(self.handle, b"X25519") != 1:
+            raise ConnectionFailed("this OpenSSL has no X25519")
         _lib.SSL_CTX_set_session_cache_mode(self.handle, _lib.SSL_SESS_CACHE_OFF)
         if release_buffers:
             _lib.SSL_CTX_set_mode(self.handle, _lib.SSL_MODE_RELEASE_BUFFERS)

@@ -61,6 +61,22 @@ class Authentication:
             self._record(decision, evidence, at_ms)
         return decision
 
+    def decide_at_once(self, evidence: Evidence, attempt: ConnectAttempt) -> Allowed | Refused | None:
+        """As `decide`, without a task, where the store answers point reads at once; None where it may wait.
+
+        A task, and no reading from the socket meanwhile, is a fifth of what an accepted connection costs.
+        """
+        if not self._store.answers_at_once:
+            return None
+        deciding = self.decide(evidence, attempt)
+        try:
+            deciding.send(None)
+        except StopIteration as ended:
+            decision: Allowed | Refused = ended.value
+            return decision
+        deciding.close()
+        raise AssertionError("the store says that it answers at once, and waited")
+
     def close(self) -> None:
         self._cache.close()
         self._subscription.close()

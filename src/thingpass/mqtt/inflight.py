@@ -37,7 +37,7 @@ class InboundMessages:
             sys.maxsize
         )  # MQTT 3 knows no Receive Maximum; there the packet identifiers are the bound
         self.in_flight = 0
-        self.at_qos_1: set[int] = set()
+        self.at_qos_1: dict[int, None] = {}  # as a set, which would take 150 bytes more while it is empty
         self.at_qos_2: dict[int, bool] = {}  # True: PUBREC is sent, PUBREL awaited
         self.awaiting_release = 0
 
@@ -58,7 +58,7 @@ class InboundMessages:
         # Deviates: an identifier in use without DUP is a new message, although the client should have waited
         # [MQTT-2.2.1-3]. Small clients send all messages under one identifier, and each is acknowledged.
         self._count_in()
-        self.at_qos_1.add(packet_id)
+        self.at_qos_1[packet_id] = None
         return Arrival.NEW
 
     def _begin_qos_2(self, packet_id: int) -> Arrival:
@@ -86,7 +86,7 @@ class InboundMessages:
         """The caller has stored or refused the message: which packet answers it, PUBACK or PUBREC."""
         released = self.at_qos_2.get(packet_id)
         if released is None:
-            self.at_qos_1.discard(packet_id)
+            self.at_qos_1.pop(packet_id, None)
             self.in_flight -= 1
             return PacketType.PUBACK
         if not released:

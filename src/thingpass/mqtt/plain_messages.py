@@ -61,7 +61,7 @@ def read_plain_messages(
         elif body > end:
             break
         if packet_id:
-            inbound.at_qos_1.add(packet_id)
+            inbound.at_qos_1[packet_id] = None
             inbound.in_flight += 1
         events.append(MessagePublished(topic, data[body:end], first >> 1 & 1, False, False, packet_id))
         position = end

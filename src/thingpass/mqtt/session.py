@@ -413,10 +413,10 @@ class Session:
             for packet_id in packet_ids:
                 self.acknowledge(packet_id)
             return
-        forget = inbound.at_qos_1.discard
+        forget = inbound.at_qos_1.pop
         send = self._outbox.waiting.append
         for packet_id in packet_ids:
-            forget(packet_id)
+            forget(packet_id, None)
             send((0x4002_0000 | packet_id).to_bytes(4, "big"))  # PUBACK of every version: 40 02, identifier
         inbound.in_flight -= len(packet_ids)
 

@@ -263,10 +263,6 @@ class MqttConnection:
             self._record(Fault(refusal, {"client_id": event.connect.client_id}))
             self._session.refuse(mqtt5=refusal.mqtt5, mqtt3=refusal.mqtt3, reason_string=refusal.for_peer)
             return
-        self._pause(DECIDING)
-        self._start_task(self._decide(event))
-
-    async def _decide(self, event: ConnectReceived) -> None:
         connect = event.connect
         attempt = ConnectAttempt(
             client_id=connect.client_id,
@@ -274,9 +270,21 @@ class MqttConnection:
             password=connect.password,
             protocol_version=connect.protocol_version,
         )
+        decision = self._services.authentication.decide_at_once(self._evidence, attempt)
+        if decision is not None:
+            self._decided(decision, event)
+        else:
+            self._pause(DECIDING)
+            self._start_task(self._decide(attempt, event))
+
+    async def _decide(self, attempt: ConnectAttempt, event: ConnectReceived) -> None:
         decision = await self._services.authentication.decide(self._evidence, attempt)
-        if self._closed:
-            return
+        if not self._closed:
+            self._decided(decision, event)
+            self._resume(DECIDING)
+            self._send()
+
+    def _decided(self, decision: Allowed | Refused, event: ConnectReceived) -> None:
         match decision:
             case Allowed():
                 self._accept(decision, event)
@@ -286,8 +294,6 @@ class MqttConnection:
                 )
         # What it proved has served: a connection keeps no certificate while it lives.
         self._evidence = without_chain(self._evidence)
-        self._resume(DECIDING)
-        self._send()
 
     def _accept(self, allowed: Allowed, event: ConnectReceived) -> None:
         services, connect, evidence = self._services, event.connect, self._evidence

@@ -66,6 +66,10 @@ class DeviceStore(Protocol):
 
 
 class CredentialStore(Protocol):
+    @property
+    def answers_at_once(self) -> bool:
+        """Whether the methods that find one row never suspend, so that a caller needs no task for them."""
+
     async def find_credentials(self, credentials_id: str) -> DeviceCredentials | None:
         """By the exact `credentials_id`; the look-up of every CONNECT."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
@@ -42,12 +44,17 @@ def gather_evidence(
         peer_address=peer_address,
         peer_port=peer_port,
         chain_der=_presented_chain(connection),
-        tls_version=connection.get_protocol_version_name(),
-        cipher=connection.get_cipher_name(),
-        key_exchange_group=connection.get_group_name(),
+        tls_version=_interned(connection.get_protocol_version_name()),
+        cipher=_interned(connection.get_cipher_name()),
+        key_exchange_group=_interned(connection.get_group_name()),
         server_name=server_name.decode("ascii", "replace") if server_name else None,
         resumed=was_resumed(connection),
     )
+
+
+def _interned(name: str | None) -> str | None:
+    """A handful of names over all connections: kept once, not once for each."""
+    return None if name is None else sys.intern(name)
 
 
 def _presented_chain(connection: SSL.Connection) -> tuple[bytes, ...]:

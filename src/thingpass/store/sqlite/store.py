@@ -25,6 +25,8 @@ class SqliteStore(Series, Tenants, Users, Devices, CredentialRows, Attributes):
     `fold_after_s`.
     """
 
+    answers_at_once = True
+
     def __init__(
         self,
         directory: Path,
