@@ -25,6 +25,8 @@ _log = structlog.get_logger(__name__)
 # A long sample counts as several messages, so that the backlog is bounded in bytes as well.
 _BYTES_A_MESSAGE_SHIFT: Final = 9  # 512
 
+_STOP_S: Final = 2.0  # the whole server has five seconds to stop
+
 
 class Acknowledger(Protocol):
     """Who waits for packets to be stored: a connection. Called on the loop, once for each batch."""
@@ -57,12 +59,13 @@ class Ingest:
         self._counters = counters or Counters()
         self._backlog_messages = backlog_messages
         self._open = _Batch()
-        self._committing_weight = 0
+        self._committing = _Batch()
         self._idle = True
         self._wake = asyncio.Event()
         self._drained: list[Callable[[], None]] = []
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
+        self._failures = 0  # commits in a row that failed
 
     def append(
         self,
@@ -110,7 +113,7 @@ class Ingest:
     @property
     def backlog(self) -> int:
         """What is appended and not yet committed, in messages (a long one counts as several)."""
-        return self._open.weight + self._committing_weight
+        return self._open.weight + self._committing.weight
 
     @property
     def full(self) -> bool:
@@ -128,12 +131,19 @@ class Ingest:
         self._task = asyncio.create_task(self._commit_batches(), name="telemetry-ingest")
 
     async def stop(self) -> None:
-        """Commits what was appended, tells who waits, and ends."""
+        """Commits what was appended, tells who waits, and ends, after `_STOP_S` at the latest."""
         self._stopping = True
         self._wake.set()
         if self._task is not None:
-            await self._task
+            _, late = await asyncio.wait({self._task}, timeout=_STOP_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+        # What could not be committed in time was never acknowledged: devices send it again.
+        for batch in (self._committing, self._open):
+            _tell(batch, Unavailable("The server is stopping."))
+        self._committing, self._open = _Batch(), _Batch()
 
     async def _commit_batches(self) -> None:
         while True:
@@ -145,10 +155,9 @@ class Ingest:
                 self._idle = True
                 self._wake.clear()
                 continue
-            self._open = _Batch()
-            self._committing_weight = batch.weight
+            self._committing, self._open = batch, _Batch()
             error = await self._commit(batch)
-            self._committing_weight = 0
+            self._committing = _Batch()
             _tell(batch, error)
             self._call_drained()
 
@@ -157,18 +166,27 @@ class Ingest:
         try:
             await self._store.append_samples(batch.samples)
         except ThingpassError as error:
-            counters.commits_failed += 1
-            _log.error("telemetry_not_stored", code=error.code, samples=len(batch.samples))
+            self._note_failure(error)
             return error
-        except Exception:  # the edge of the task: the next batch is tried all the same
-            counters.commits_failed += 1
-            _log.exception("telemetry_not_stored", samples=len(batch.samples))
-            return Unavailable("The store failed.")
+        except Exception as error:  # the edge of the task: the next batch is tried all the same
+            failure = Unavailable("The store failed.")
+            self._note_failure(failure, error)
+            return failure
+        if self._failures:
+            _log.info("telemetry_stored_again", failed_commits=self._failures)
+            self._failures = 0
         counters.commits += 1
         counters.commit_seconds.observe(time.monotonic() - began)
         counters.commit_messages.observe(len(batch.samples))
         counters.points_stored += batch.points
         return None
+
+    def _note_failure(self, failure: ThingpassError, cause: Exception | None = None) -> None:
+        """Logs the first of several: a full disk would fill the log as well."""
+        self._counters.commits_failed += 1
+        self._failures += 1
+        if self._failures == 1:
+            _log.error("telemetry_not_stored", code=failure.code, error=failure.sentence, exc_info=cause)
 
     def _call_drained(self) -> None:
         if self._drained and not self.full:

@@ -25,6 +25,7 @@ from thingpass.store.sqlite.writer import Writer
 T = TypeVar("T")
 
 _PROOF_S: Final = 1.0
+_PROBE_BYTES: Final = 65_536
 
 
 class Database:
@@ -87,7 +88,9 @@ class Database:
         """Commits something unless a commit of the last second went well. Raises Unavailable."""
         if time.monotonic() - self.writer.committed_at > _PROOF_S:
             await self.write(
-                lambda connection: connection.execute("UPDATE write_check SET checked_at_ms = ?", (now_ms,))
+                lambda connection: connection.execute(
+                    "UPDATE write_check SET checked_at_ms = ?, padding = zeroblob(?)", (now_ms, _PROBE_BYTES)
+                )
             )
 
     def _open_reads(self) -> apsw.Connection:

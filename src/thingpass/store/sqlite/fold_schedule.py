@@ -150,6 +150,7 @@ class FoldSchedule:
         return Fold(request, through, self._clock.now_ms())
 
     async def _hear_folded(self, folded: Folded) -> None:
+        self.fault = None
         self._folded.open()
         await self._forget(folded.through)
         await self._clear_removed(folded.removed_devices)

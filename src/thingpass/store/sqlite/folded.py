@@ -90,13 +90,19 @@ def read_latest(
         for key, ts_ms, value in rows:
             if keys is None or key in keys:
                 settled[key] = DataPoint(ts_ms, decode_value(value))
-        samples = list(_fresh_samples(connection, device))
+        samples = [sample for _, of_fold in _fresh_samples(connection, device) for sample in of_fold]
     return newest_points(settled, samples, keys)
 
 
-def _fresh_samples(connection: apsw.Connection, device: int) -> Iterator[Sample]:
+def _fresh_samples(connection: apsw.Connection, device: int) -> Iterator[tuple[int, list[Sample]]]:
+    """By arrival. Of a removed device, what is settled is gone at once; what lies in folds is hidden here."""
+    if connection.execute("SELECT 1 FROM removed_devices WHERE number = ?", (device,)).fetchone():
+        return
     for fold in list_folds(connection):
-        yield from map(decode_sample, read_device(connection, fold.arrival, device))
+        yield (
+            fold.arrival,
+            [decode_sample(encoded) for encoded in read_device(connection, fold.arrival, device)],
+        )
 
 
 def read_range(connection: apsw.Connection, device: int, points: PointRange) -> None:

@@ -82,10 +82,11 @@ CREATE TABLE journal (
 
 -- Written by the readiness check, to see whether writing works.
 CREATE TABLE write_check (
-    checked_at_ms INTEGER NOT NULL
+    checked_at_ms INTEGER NOT NULL,
+    padding       BLOB NOT NULL -- as much as a batch: on a disk that is nearly full a single page may still fit
 ) STRICT;
 
-INSERT INTO write_check VALUES (0);
+INSERT INTO write_check VALUES (0, x'');
 
 -- Devices whose series are still to be cleared away.
 CREATE TABLE removed_devices (
