@@ -10,7 +10,6 @@ decision on its CONNECT, its unstored messages, its unsent answers.
 from __future__ import annotations
 
 import asyncio
-import collections
 import logging
 import secrets
 from collections.abc import Callable, Coroutine
@@ -48,9 +47,10 @@ from thingpass.mqtt.reason_codes import ReasonCode
 from thingpass.mqtt.session import Limits, Session
 from thingpass.servers.deadlines import DeadlineWheel
 from thingpass.servers.device_messages import MessageServices, receive_message
-from thingpass.servers.device_topics import is_subscribable
+from thingpass.servers.ordered_work import OrderedWork
 from thingpass.servers.payload_faults import PayloadInvalid
 from thingpass.servers.protocol_refusals import Fault, mqtt_fault
+from thingpass.servers.subscriptions import Subscriptions
 from thingpass.store.rows import Device
 from thingpass.tls.binding import ChannelFailed
 from thingpass.tls.endpoint import Endpoint
@@ -65,6 +65,7 @@ MOST_UNSENT_BYTES: Final = 1_048_576  # a peer that asks and does not read its a
 MOST_WORK_WAITING: Final = 100
 LINGER_S: Final = 1.0  # how long a goodbye may take to reach the peer
 
+NOT_STORED: Final = "The server could not store this now."
 HTTP_ANSWER: Final = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
     b"This port speaks MQTT, not HTTP.\n"
@@ -113,13 +114,12 @@ class MqttConnection:
         "_endpoint",
         "_evidence",
         "_fd",
-        "_granted",
         "_linger_until",
         "_paused",
         "_refuse_with",
         "_services",
         "_session",
-        "_task",
+        "_subscriptions",
         "_work",
         "wheel_slot",
     )
@@ -141,12 +141,11 @@ class MqttConnection:
         self._session = Session(services.limits, services.loop.time())
         self._device: Device | None = None
         self._connection: Connection | None = None
-        self._granted: dict[str, int] = {}
+        self._subscriptions = Subscriptions()
         self._paused = 0
         self._closed = False
         self._linger_until: float | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._work: collections.deque[Coroutine[Any, Any, None]] | None = None
+        self._work: OrderedWork | None = None
         self.wheel_slot = 0
 
     def start(self) -> None:
@@ -275,14 +274,13 @@ class MqttConnection:
             self._decided(decision, event)
         else:
             self._pause(DECIDING)
-            self._start_task(self._decide(attempt, event))
+            self.run_in_order(self._decide(attempt, event))
 
     async def _decide(self, attempt: ConnectAttempt, event: ConnectReceived) -> None:
         decision = await self._services.authentication.decide(self._evidence, attempt)
         if not self._closed:
             self._decided(decision, event)
             self._resume(DECIDING)
-            self._send()
 
     def _decided(self, decision: Allowed | Refused, event: ConnectReceived) -> None:
         match decision:
@@ -334,25 +332,10 @@ class MqttConnection:
     # What the peer asks
 
     def _subscribe_requested(self, event: SubscribeRequested) -> None:
-        codes = []
-        for subscription in event.subscriptions:
-            if is_subscribable(subscription.topic_filter):
-                qos = min(subscription.qos, 1)
-                self._granted[subscription.topic_filter] = qos
-                codes.append(qos)
-            else:
-                codes.append(int(ReasonCode.TOPIC_FILTER_INVALID))
-        self._session.grant(event.packet_id, codes)
+        self._session.grant(event.packet_id, self._subscriptions.subscribe(event.subscriptions))
 
     def _unsubscribe_requested(self, event: UnsubscribeRequested) -> None:
-        codes = [
-            int(
-                ReasonCode.SUCCESS
-                if self._granted.pop(topic_filter, None) is not None
-                else ReasonCode.NO_SUBSCRIPTION_EXISTED
-            )
-            for topic_filter in event.topic_filters
-        ]
+        codes = self._subscriptions.unsubscribe(event.topic_filters)
         self._session.confirm_unsubscribe(event.packet_id, codes)
 
     def _nothing_to_do(self, event: DeliveryAcknowledged | PingReceived) -> None:
@@ -408,9 +391,7 @@ class MqttConnection:
             self._session.disconnect(ReasonCode.PAYLOAD_FORMAT_INVALID, error.sentence)
 
     def send_to_device(self, topic: str, payload: bytes) -> None:
-        """At the QoS of the subscription whose filter matches, else at 1 (device API reference, 2.3)."""
-        prefix = topic.rpartition("/")[0]
-        qos = self._granted.get(topic, self._granted.get(f"{prefix}/+", 1))
+        qos = self._subscriptions.qos_for(topic)
         if self._closed or self._session.publish(topic, payload, qos) is None:
             return  # the client took no more: its Receive Maximum or its Maximum Packet Size
         self.messages.counters.messages_sent += 1
@@ -418,39 +399,24 @@ class MqttConnection:
 
     def run_in_order(self, work: Coroutine[Any, Any, None]) -> None:
         if self._work is None:
-            self._work = collections.deque()
-        self._work.append(work)
+            self._work = OrderedWork(
+                self._services.loop, after_each=self._work_done, failed=self._work_failed
+            )
+        self._work.add(work)
         if len(self._work) >= MOST_WORK_WAITING:
             self._pause(WORK_WAITS)
-        if self._task is None or self._task.done():
-            self._start_task(self._do_work())
 
-    async def _do_work(self) -> None:
-        while self._work:
-            await self._work.popleft()
-            self._resume(WORK_WAITS)
-            self._send()
+    def _work_done(self) -> None:
+        self._resume(WORK_WAITS)
+        self._send()
 
-    def _start_task(self, work: Coroutine[Any, Any, None]) -> None:
-        earlier = self._task
-        if earlier is not None and not earlier.done():
-            work = _after(earlier, work)
-        self._task = self._services.loop.create_task(self._guard(work), name="connection")
-
-    async def _guard(self, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            await work
-        except asyncio.CancelledError:
-            raise
-        except ThingpassError as error:
+    def _work_failed(self, error: Exception) -> None:
+        if isinstance(error, ThingpassError):
             log.warning("connection.work_failed", device=self._device_name, problem=error.sentence)
-            self._end_with(ReasonCode.SERVER_UNAVAILABLE, "The server could not store this now.")
-        except Exception:
-            log.exception("connection.failed", device=self._device_name)
+            self._end_with(ReasonCode.SERVER_UNAVAILABLE, NOT_STORED)
+        else:
+            log.error("connection.failed", device=self._device_name, exc_info=error)
             self._end_with(ReasonCode.UNSPECIFIED_ERROR, None)
-        finally:
-            if self._task is asyncio.current_task():
-                self._task = None  # a finished task would be kept as long as its connection
 
     # `telemetry.ingest` reports
 
@@ -465,7 +431,7 @@ class MqttConnection:
 
     def not_stored(self, packet_ids: list[int], error: ThingpassError) -> None:
         """Nothing is acknowledged: the device sends its messages again, to a server that can store them."""
-        self._end_with(ReasonCode.SERVER_UNAVAILABLE, "The server could not store this now.")
+        self._end_with(ReasonCode.SERVER_UNAVAILABLE, NOT_STORED)
 
     # Ending
 
@@ -527,13 +493,8 @@ class MqttConnection:
         self._services.wheel.forget(self)
         self._services.open_connections.discard(self)
         self._endpoint.close()
-        if self._work:
-            for work in self._work:
-                work.close()
-            self._work.clear()
-        task = self._task
-        if task is not None and not task.done() and task is not asyncio.current_task():
-            task.cancel()
+        if self._work is not None:
+            self._work.cancel()
         if stdlib_log.isEnabledFor(logging.DEBUG):  # asked first: making a line costs more than closing
             log.debug("connection.closed", device=self._device_name, why=why)
 
@@ -543,11 +504,6 @@ class MqttConnection:
     @property
     def _device_name(self) -> str | None:
         return None if self._device is None else self._device.name
-
-
-async def _after(earlier: asyncio.Task[None], work: Coroutine[Any, Any, None]) -> None:
-    await asyncio.wait((earlier,))
-    await work
 
 
 _ON_EVENT: Final[dict[type, Callable[[MqttConnection, Any], None]]] = {
