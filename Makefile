@@ -23,7 +23,7 @@ $(RUN_READY): requirements/run.txt pyproject.toml
 	@touch $@
 
 # test.txt holds everything that run.txt holds, in the same versions.
-$(TEST_READY): requirements/test.txt $(RUN_READY)
+$(TEST_READY): requirements/test.txt requirements/tb-client.txt $(RUN_READY)
 	@scripts/make-environment requirements/test.txt
 	@touch $@
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,19 +12,7 @@ import pytest
 
 from tests.device import Device, make_device
 from tests.running_server import RunningServer, start_server
-
-# Program or file -> the package that brings it: Debian's, Homebrew's (None: not there).
-TOOLS: dict[str, tuple[str, str | None]] = {
-    "mosquitto": ("mosquitto", "mosquitto"),
-    "mosquitto_pub": ("mosquitto-clients", "mosquitto"),
-    "mosquitto_sub": ("mosquitto-clients", "mosquitto"),
-    "mosquitto_rr": ("mosquitto-clients", "mosquitto"),
-    "openssl": ("openssl", "openssl"),
-    "java": ("default-jdk-headless", "openjdk"),
-    "javac": ("default-jdk-headless", "openjdk"),
-    "keytool": ("default-jdk-headless", "openjdk"),
-    "/usr/share/java/mqtt-client.jar": ("libmqtt-client-java", None),
-}
+from tests.tools import require
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -50,29 +37,6 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 def needs() -> Callable[..., None]:
     """`needs("openssl")` in a test: goes on if it is there, else skips by name (and fails where CI=true)."""
     return require
-
-
-def require(*programs: str) -> None:
-    for program in programs:
-        if program not in TOOLS:
-            raise pytest.UsageError(f"tests/conftest.py: TOOLS does not say how to install {program}")
-        if not is_installed(program):
-            _go_without(program)
-
-
-def is_installed(program: str) -> bool:
-    if program.startswith("/"):
-        return Path(program).exists()
-    return shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin") is not None
-
-
-def _go_without(program: str) -> None:
-    debian, homebrew = TOOLS[program]
-    install = f"apt-get install {debian}" + (f", or brew install {homebrew}" if homebrew else "")
-    reason = f"{program} is not installed; to install it: {install}"
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"{reason}. With CI=true nothing is skipped.", pytrace=False)
-    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")

@@ -17,10 +17,10 @@ import httpx
 import pytest
 
 from tests.running_server import clean_environ
+from tests.tools import MQTT_CLIENT_JAR
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
-JAR = "/usr/share/java/mqtt-client.jar"
 
 
 def section(title: str) -> str:
@@ -161,7 +161,7 @@ def test_walk_through_of_the_readme_works(shell: Shell, tmp_path: Path) -> None:
         shell.run(refused)
 
 
-@pytest.mark.needs("java", "javac", JAR)
+@pytest.mark.needs("java", "javac", MQTT_CLIENT_JAR)
 @pytest.mark.timeout(180)
 def test_java_step_of_the_readme_works(shell: Shell, tmp_path: Path) -> None:
     shell.keys.mkdir()

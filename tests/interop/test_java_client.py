@@ -12,15 +12,15 @@ import pytest
 
 from tests.device import Device
 from tests.running_server import RunningServer, clean_environ
+from tests.tools import MQTT_CLIENT_JAR
 
-JAR = "/usr/share/java/mqtt-client.jar"
 JARS = ":".join(
     f"/usr/share/java/{name}.jar"
     for name in ("mqtt-client", "hawtbuf", "hawtdispatch", "hawtdispatch-transport")
 )
 EXAMPLE = Path(__file__).parents[2] / "examples" / "java" / "MqttSslClient.java"
 
-pytestmark = pytest.mark.needs("java", "javac", "keytool", JAR)
+pytestmark = pytest.mark.needs("java", "javac", "keytool", MQTT_CLIENT_JAR)
 
 
 @pytest.fixture(scope="session")

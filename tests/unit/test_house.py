@@ -158,7 +158,7 @@ def test_version_is_the_top_of_the_changelog() -> None:
     assert released[0] == thingpass.__version__, "CHANGELOG.md: its newest version and __version__ must agree"
 
 
-@pytest.mark.parametrize("name", ["run", "test"])
+@pytest.mark.parametrize("name", ["run", "test", "tb-client"])
 def test_lock_file_is_exact_hashed_and_names_no_registry(name: str) -> None:
     text = (ROOT / "requirements" / f"{name}.txt").read_text()
     entries = [line for line in text.splitlines() if line and not line.startswith((" ", "#"))]
