@@ -75,18 +75,23 @@ def open_connection(
     """
     with translated():
         if read_only:
-            connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-            connection.set_busy_timeout(_BUSY_TIMEOUT_MS)
-            return connection
+            return _configured(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY))
         _create_private(path)
-        connection = apsw.Connection(str(path))
-        connection.set_busy_timeout(_BUSY_TIMEOUT_MS)
+        connection = _configured(apsw.Connection(str(path)))
         connection.execute(f"PRAGMA page_size = {page_size}")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {'NORMAL' if synchronous == 'normal' else 'FULL'}")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA journal_size_limit = 67108864")
         return connection
+
+
+def _configured(connection: apsw.Connection) -> apsw.Connection:
+    connection.set_busy_timeout(_BUSY_TIMEOUT_MS)
+    # apsw's SQLite is built with STAT4 and plans a statement with a join anew for every other binding: the
+    # look-up of each CONNECT took 46 us, of which planning 38. This keeps the plan.
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
+    return connection
 
 
 def get_row(connection: apsw.Connection, sql: str, bindings: Sequence[Cell] = ()) -> Row:

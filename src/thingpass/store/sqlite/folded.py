@@ -108,10 +108,8 @@ def _fresh_samples(connection: apsw.Connection, device: int) -> Iterator[tuple[i
 def read_range(connection: apsw.Connection, device: int, points: PointRange) -> None:
     """Adds the device's points, beginning where the wanted ones are; the range narrows as they are found."""
     with connection:  # the catalogues and what they list of one state
-        for fold in list_folds(connection):
-            points.add_samples(
-                fold.arrival, map(decode_sample, read_device(connection, fold.arrival, device))
-            )
+        for arrival, samples in _fresh_samples(connection, device):
+            points.add_samples(arrival, samples)
         points.search_only(_settled_keys(connection, device))
         if not points.searched:
             return
