@@ -87,4 +87,4 @@ def _read(der: bytes) -> Leaf | Fault:
         return Fault(refusals.CERTIFICATE_UNREADABLE, {"problem": error.sentence})
 
 
-_read_and_remember = functools.lru_cache(maxsize=512)(_read)
+_read_and_remember = functools.lru_cache(maxsize=64)(_read)  # a decision asks twice

@@ -16,7 +16,7 @@ from thingpass.store.rows import CREDENTIALS_X509, DeviceCredentials
 from thingpass.store.store import CredentialStore
 
 MOST_DEVICES = 1_000
-"""About 1.5 kB each; for devices that come again and again. Any other needs a point read of the store, 6 us."""
+"""About 1.5 kB each, for devices that come again and again; another one needs a point read, 6 us."""
 
 MOST_MISSES = 2_000
 LONGEST_MISS = 256

@@ -170,11 +170,11 @@ class MqttConnection:
             self._close("internal error")
 
     def _read_some(self) -> None:
-        endpoint, session, services = self._endpoint, self._session, self._services
+        channel, session, services = self._endpoint.channel, self._session, self._services
         now = services.loop.time()
         counters = services.messages.counters
         for _ in range(READS_PER_TURN):
-            data = endpoint.read()
+            data = channel.read()
             if data is None:
                 return
             if not data:
@@ -184,7 +184,7 @@ class MqttConnection:
             events = session.receive(data, now)
             if events:
                 self._act_on(events)
-            if self._paused or self._closed or not endpoint.pending():
+            if self._paused or self._closed or not channel.pending():
                 return
         # Bytes wait inside OpenSSL, for which the socket will not become readable again.
         services.loop.call_soon(self._ready_again)
@@ -222,7 +222,7 @@ class MqttConnection:
         self._paused &= ~reason
         if self._paused == 0 and not self._closed:
             self._services.loop.add_reader(self._fd, self._ready)
-            if self._endpoint.pending():
+            if self._endpoint.channel.pending():
                 self._services.loop.call_soon(self._ready_again)
 
     # Writing

@@ -8,18 +8,21 @@ the endpoint registers `fileno()` with the loop.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
 from typing import Protocol
 
 from thingpass.tls.binding import PeerGone
 
 
 class ByteChannel(Protocol):
-    """What an endpoint needs of a channel; see `tls.binding` for the meaning of the answers."""
+    """What an endpoint needs of a channel; more in `tls.binding`."""
 
-    def read(self) -> bytes | None: ...
+    def read(self) -> bytes | None:
+        """The next decrypted bytes (one TLS record); None: nothing now; b"": the peer has ended."""
+
     def write(self, data: bytes) -> int: ...
-    def pending(self) -> bool: ...
+    def pending(self) -> bool:
+        """Whether `read` has something although the socket does not become readable."""
+
     def shutdown(self) -> None: ...
 
 
@@ -62,20 +65,13 @@ class PlainChannel:
 class Endpoint:
     """A connected socket with its channel. Every method may raise `ChannelFailed`, but for `close`."""
 
-    __slots__ = ("_channel", "_sock", "_unsent", "pending", "read")
-
-    read: Callable[[], bytes | None]
-    """The next decrypted bytes (one TLS record); None: nothing now; b"": the peer has ended."""
-
-    pending: Callable[[], bool]
-    """Whether `read` has something although the socket does not become readable."""
+    __slots__ = ("_sock", "_unsent", "channel")
 
     def __init__(self, sock: socket.socket, channel: ByteChannel) -> None:
+        """`channel` is there to be read from directly: a call less per message."""
         self._sock = sock
-        self._channel = channel
+        self.channel = channel
         self._unsent = b""
-        self.read = channel.read  # as it is: a call less per message
-        self.pending = channel.pending
 
     def fileno(self) -> int:
         return self._sock.fileno()
@@ -85,7 +81,7 @@ class Endpoint:
         if self._unsent:
             self._unsent += data
             return False
-        taken = self._channel.write(data)
+        taken = self.channel.write(data)
         if taken == len(data):
             return True
         self._unsent = data[taken:]
@@ -94,7 +90,7 @@ class Endpoint:
     def flush(self) -> bool:
         """Sends what was left; True when nothing is left."""
         while self._unsent:
-            taken = self._channel.write(self._unsent)
+            taken = self.channel.write(self._unsent)
             if taken == 0:
                 return False
             self._unsent = self._unsent[taken:]
@@ -106,7 +102,7 @@ class Endpoint:
 
     def finish(self) -> None:
         """Says goodbye and closes our half; what the peer still sends is read by `discard`. Never raises."""
-        self._channel.shutdown()
+        self.channel.shutdown()
         try:
             self._sock.shutdown(socket.SHUT_WR)
         except OSError:
@@ -125,5 +121,5 @@ class Endpoint:
         """Says goodbye where the channel has one, and closes the socket. Never raises; twice does no harm."""
         if self._sock.fileno() < 0:
             return
-        self._channel.shutdown()
+        self.channel.shutdown()
         self._sock.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Final
 
 import apsw
@@ -82,7 +83,7 @@ def _credentials(row: Row) -> Credentials:
         id=row[0],
         created_at_ms=row[1],
         device_id=row[2],
-        kind=row[3],
+        kind=sys.intern(row[3]),
         credentials_id=row[4],
         credentials_value=row[5],
         version=row[6],

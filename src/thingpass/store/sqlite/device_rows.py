@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Final
 
 from thingpass.store.rows import Device
@@ -15,14 +16,17 @@ COLUMN_COUNT: Final = 11
 
 
 def read_device(row: Row) -> Device:
-    """From a row that begins with `COLUMNS`, d being `devices` and p its `device_profiles`."""
+    """From a row that begins with `COLUMNS`, d being `devices` and p its `device_profiles`.
+
+    What all devices of a tenant have in common is kept once: a connected device keeps its row.
+    """
     return Device(
         id=row[0],
         number=row[1],
         created_at_ms=row[2],
-        tenant_id=row[3],
-        profile_id=row[4],
-        profile_name=row[5],
+        tenant_id=sys.intern(row[3]),
+        profile_id=sys.intern(row[4]),
+        profile_name=sys.intern(row[5]),
         name=row[6],
         label=row[7],
         customer_id=row[8],
