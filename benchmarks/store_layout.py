@@ -23,6 +23,8 @@ import uvloop
 
 from thingpass.errors import ThingpassError
 from thingpass.store.rows import Sample, Value
+from thingpass.store.sqlite.connection import get_row, open_connection
+from thingpass.store.sqlite.merge_plan import FANOUT
 from thingpass.store.sqlite.store import SqliteStore
 from thingpass.store.store import Store
 from thingpass.telemetry.ingest import Ingest
@@ -106,6 +108,25 @@ def size_of(directory: Path, pattern: str) -> int:
     return sum(path.stat().st_size for path in directory.glob(pattern))
 
 
+def used_in(path: Path) -> int:
+    """Bytes of the pages that are in use."""
+    connection = open_connection(path, read_only=True)
+    pages, free, size = (
+        int(get_row(connection, f"PRAGMA {name}")[0])
+        for name in ("page_count", "freelist_count", "page_size")
+    )
+    connection.close()
+    return (pages - free) * size
+
+
+async def settled(path: Path) -> None:
+    """Until what the load left behind is settled into runs."""
+    connection = open_connection(path, read_only=True)
+    while get_row(connection, "SELECT count(*) FROM folds")[0] >= FANOUT:  # noqa: ASYNC110 (another process settles)
+        await asyncio.sleep(0.1)
+    connection.close()
+
+
 async def report(store: SqliteStore, directory: Path, meter: Meter) -> None:
     print(f"{'seconds':>8} {'msg/s':>9} {'p50 ms':>8} {'p99 ms':>8} {'max ms':>8} {'unfolded':>9} {'MB':>8}")
     began = last = time.perf_counter()
@@ -139,12 +160,14 @@ async def run(arguments: argparse.Namespace, directory: Path) -> None:
     took = time.perf_counter() - began
     reporting.cancel()
     await store.fold_all()
+    await settled(directory / "series.db")
     await store.close()
-    points = 3 * meter.acknowledged
+    points = 3 * max(meter.acknowledged, 1)
     own, child = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     print(f"committed and acknowledged: {meter.acknowledged:,} messages, {meter.acknowledged / took:,.0f}/s")
     print(f"not stored: {meter.failed}")
-    print(f"series.db: {size_of(directory, 'series.db*') / max(points, 1):.2f} bytes a point")
+    size, used = size_of(directory, "series.db"), used_in(directory / "series.db")
+    print(f"series.db: {size / points:.2f} bytes a point, {used / points:.2f} without pages to be used again")
     for name, usage in (("server", own), ("folding", child)):
         seconds = usage.ru_utime + usage.ru_stime
         print(
