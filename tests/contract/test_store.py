@@ -377,9 +377,7 @@ class TestAttributes:
         device = await registry.add("boiler")
         await registry.store.save_attributes(device.id, "SERVER_SCOPE", {"a": 1, "b": 2}, 1)
         await registry.store.remove_attributes(device.id, "SERVER_SCOPE", ["a", "absent"])
-        assert await registry.store.find_attributes(device.id, "SERVER_SCOPE", None) == [
-            Attribute("b", 2, 1)
-        ]
+        assert await registry.store.find_attributes(device.id, "SERVER_SCOPE", None) == [Attribute("b", 2, 1)]
 
     async def test_attributes_of_an_unknown_device_are_refused(self, store: Store) -> None:
         with pytest.raises(NotFound):
@@ -397,9 +395,7 @@ class TestSeries:
         await append(store, 1, (1_000, VALUES), (2_000, {"whole": 5}))
         await append(store, 2, (1_500, {"whole": 7}))
         latest = await store.latest(1, None)
-        assert_same_values(
-            {key: point.value for key, point in latest.items()}, {**VALUES, "whole": 5}
-        )
+        assert_same_values({key: point.value for key, point in latest.items()}, {**VALUES, "whole": 5})
         assert await store.latest(1, ["whole", "absent"]) == {"whole": DataPoint(2_000, 5)}
         assert await store.latest(3, None) == {}
         assert await store.series_keys(1) == sorted(VALUES)
