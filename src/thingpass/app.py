@@ -126,6 +126,7 @@ class Server:
 
         ingest = Ingest(store, backlog_messages=settings.store.backlog_messages, counters=self._counters)
         self._counters.set_gauge("backlog_messages", lambda: ingest.backlog)
+        self._counters.set_gauge("unfolded_messages", lambda: store.unfolded_messages_now)
         await ingest.start()
         opened.push_async_callback(ingest.stop)
         attributes = AttributeService(store, clock)
