@@ -105,7 +105,6 @@ class TlsArrival:
         if not first:
             self._close()  # somebody looked whether the port is open; nothing to tell anybody
         elif first[0] == TLS_HANDSHAKE:
-            self._channel = channel_factory(self._server_certificate.context, self._sock)
             self._submit()
         else:
             self._go_on_without_tls()
@@ -124,12 +123,15 @@ class TlsArrival:
 
     def run(self) -> None:
         """In a thread of the pool: one flight, and at the end the facts."""
-        assert self._channel is not None
         try:
-            self._wants = self._channel.handshake()
+            channel = self._channel
+            if channel is None:  # made here, because OpenSSL takes its time for that too
+                channel = channel_factory(self._server_certificate.context, self._sock)
+                self._channel = channel
+            self._wants = channel.handshake()
             if self._wants is Wants.NOTHING:
                 self._evidence = gather_evidence(
-                    self._channel.connection,
+                    channel.connection,
                     listener=self._listener,
                     peer_address=self._peer[0],
                     peer_port=self._peer[1],
