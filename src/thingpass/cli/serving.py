@@ -7,10 +7,12 @@ import contextlib
 import json
 import os
 import shlex
+import shutil
 import signal
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -123,7 +125,18 @@ def next_command(server: Runnable, settings: Settings) -> str:
     # A variable that is set in this terminal may not be set in the next one.
     if settings.data_dir != default_data_dir(os.environ):
         variables.append(f"THINGPASS_DATA_DIR={shlex.quote(str(settings.data_dir))}")
-    return " ".join([*variables, "thingpass device add my-device"])
+    return " ".join([*variables, _program(), "device add my-device"])
+
+
+def _program() -> str:
+    """What to type: `make run` starts a program that is on nobody's path."""
+    started = Path(sys.argv[0])
+    if started.name != "thingpass" or shutil.which("thingpass"):
+        return "thingpass"
+    try:
+        return shlex.quote(str(started.absolute().relative_to(Path.cwd())))
+    except ValueError:
+        return shlex.quote(str(started.absolute()))
 
 
 def _document(server: Runnable, settings: Settings) -> dict[str, object]:

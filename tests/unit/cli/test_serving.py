@@ -190,3 +190,13 @@ def test_next_command_works_in_another_terminal(certificate: Certificate, tmp_pa
         f"THINGPASS_URL=http://127.0.0.1:9090 THINGPASS_DATA_DIR='{tmp_path}/my data'"
         " thingpass device add my-device"
     )
+
+
+def test_next_command_can_be_typed_when_the_program_is_not_on_the_path(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / ".venv" / "bin" / "thingpass"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sys.argv", [str(program), "up"])
+    assert serving._program() == ".venv/bin/thingpass"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.unit.mqtt.strategies import V5, connects, packets, patient, publishes
 from thingpass.mqtt.decoding import decode
 from thingpass.mqtt.encoding import encode
-from thingpass.mqtt.packets import Connect, Packet, ProtocolVersion, Publish
+from thingpass.mqtt.packets import Auth, Connect, Packet, ProtocolVersion, Publish
 from thingpass.mqtt.properties import Properties
 
 V4 = ProtocolVersion.MQTT_3_1_1
@@ -150,6 +150,8 @@ class TestZmqtt:
         properties = getattr(packet, "properties", None)
         if properties is not None and len(properties.subscription_identifier) > 1:
             return  # zmqtt keeps one
+        if packet == Auth():
+            return  # zmqtt refuses an AUTH that says nothing
         name = "3.1.1" if version is V4 else "5.0"
         theirs, _ = self.codec.decode(encode(packet, version), version=name)
         assert decode(self.codec.encode(theirs, version=name), version) == packet
