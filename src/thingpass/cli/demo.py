@@ -19,30 +19,10 @@ from thingpass.cli.demo_processes import DemoServer, StepFailed, Workshop
 from thingpass.cli.failures import Failure
 from thingpass.cli.output import json_option, local_time, print_json, print_table
 from thingpass.cli.shapes import Series
+from thingpass.x509.keygen_properties import SAMPLE
 
 DEVICE = "demo-device"
 CLIENT = "two-way-ssl-mqtt-client.py"
-KEYGEN_PROPERTIES = """\
-DOMAIN_SUFFIX="$(hostname)"
-ORGANIZATIONAL_UNIT=ThingsBoard
-ORGANIZATION=ThingsBoard
-CITY=San Francisco
-STATE_OR_PROVINCE=CA
-TWO_LETTER_COUNTRY_CODE=US
-
-SERVER_KEYSTORE_PASSWORD=server_ks_password
-SERVER_KEY_PASSWORD=server_key_password
-
-SERVER_KEY_ALIAS="serveralias"
-SERVER_FILE_PREFIX="mqttserver"
-SERVER_KEYSTORE_DIR="/etc/thingsboard/conf/"
-
-CLIENT_KEYSTORE_PASSWORD=password
-CLIENT_KEY_PASSWORD=password
-
-CLIENT_KEY_ALIAS="clientalias"
-CLIENT_FILE_PREFIX="mqttclient"
-"""
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -92,7 +72,7 @@ class Walk:
         ]
 
     def _write_properties(self) -> str:
-        (self.workshop.directory / "keygen.properties").write_text(KEYGEN_PROPERTIES, encoding="utf-8")
+        (self.workshop.directory / "keygen.properties").write_text(SAMPLE, encoding="utf-8")
         return "keygen.properties"
 
     def _start(self) -> str:

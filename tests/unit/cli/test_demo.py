@@ -8,14 +8,15 @@ import pytest
 
 from tests.unit.cli.conftest import Run
 from thingpass.cli import demo, demo_processes
-from thingpass.cli.demo import KEYGEN_PROPERTIES, find_client
+from thingpass.cli.demo import find_client
 from thingpass.cli.demo_processes import DemoServer, StepFailed, Workshop
+from thingpass.x509.keygen_properties import SAMPLE
 
 ROOT = Path(__file__).parents[3]
 
 
 def test_properties_are_those_of_the_walk_through() -> None:
-    assert f"<<'EOF'\n{KEYGEN_PROPERTIES}EOF\n" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"<<'EOF'\n{SAMPLE}EOF\n" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_client_is_found() -> None:
@@ -167,4 +168,4 @@ def test_failed_step_is_named_and_nothing_is_left_behind(
     document = json.loads(run("demo", "--json", "--keep").stdout)
     assert (document["ok"], document["error"]) == (False, "Make the server's keys: it rained")
     assert [step["step"] for step in document["steps"]] == ["Write keygen.properties"]
-    assert (Path(document["directory"]) / "keygen.properties").read_text() == KEYGEN_PROPERTIES
+    assert (Path(document["directory"]) / "keygen.properties").read_text() == SAMPLE
