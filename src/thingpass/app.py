@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from contextlib import AsyncExitStack
 
 import msgspec
@@ -40,10 +39,6 @@ from thingpass.tls.server_certificate import ServerCertificate
 from thingpass.x509.certificate import Certificate
 
 log = structlog.get_logger(__name__)
-
-SWITCH_INTERVAL_S = 0.0005
-"""How long a thread may keep the interpreter while another waits for it. The writer takes it several times a
-commit: with Python's 5 ms a commit under load took 36 ms, of which the disk had less than one."""
 
 DRAIN_S = 1.5  # how long devices may take to hear that the server stops
 
@@ -96,7 +91,6 @@ class Server:
         return self._server_certificate.chain[0]
 
     async def start(self) -> None:
-        sys.setswitchinterval(SWITCH_INTERVAL_S)
         async with AsyncExitStack() as opened:
             await self._open(opened)
             self._opened = opened.pop_all()
