@@ -78,7 +78,7 @@ async def get_attributes_of_scope(
 async def post_attributes_v2(
     device: TelemetryDevice, services: ServicesOf, request: Request, scope: ScopeInPath
 ) -> Response:
-    """SERVER_SCOPE or SHARED_SCOPE; a connected device is told of shared ones."""
+    """SERVER_SCOPE or SHARED_SCOPE; a device reads shared ones by asking for them."""
     return await _save(services, device, scope, await request.body())
 
 
