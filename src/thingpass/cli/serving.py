@@ -95,7 +95,7 @@ async def run_until_signal(
 def _keep_for_good() -> None:
     """Takes what start-up made out of the collector's sight.
 
-    These 86,000 objects live as long as the process; looking through them stopped the loop for 35 ms each time.
+    These 86,000 objects live as long as the process; to look through them stopped the loop for 35 ms.
     """
     gc.collect()
     gc.freeze()

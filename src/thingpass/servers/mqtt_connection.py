@@ -63,6 +63,7 @@ MOST_UNACKNOWLEDGED: Final = 2_000  # MQTT 3 has no Receive Maximum; above this 
 MOST_UNSENT_BYTES: Final = 1_048_576  # a peer that asks and does not read its answers is not read either
 MOST_WORK_WAITING: Final = 100
 LINGER_S: Final = 1.0  # how long a goodbye may take to reach the peer
+REFUSAL_HEARD_S: Final = 0.1  # how long a refused client has for reading why, before we end the connection
 
 NOT_STORED: Final = "The server could not store this now."
 HTTP_ANSWER: Final = (
@@ -459,12 +460,21 @@ class MqttConnection:
         self._linger_until = self._services.loop.time() + LINGER_S
         self._leave()
         self._services.loop.remove_writer(self._fd)
-        self._endpoint.finish()
+        if self._device is None:
+            # Some clients (fusesource's for Java) see a goodbye that comes together with the refusal first,
+            # and report a lost connection instead of the reason.
+            self._services.loop.call_later(REFUSAL_HEARD_S, self._say_goodbye)
+        else:
+            self._say_goodbye()
         if self._paused:
             self._services.loop.add_reader(self._fd, self._ready)
             self._paused = 0
         self._services.wheel.forget(self)
         self._services.wheel.watch(self)
+
+    def _say_goodbye(self) -> None:
+        if not self._closed:
+            self._endpoint.finish()
 
     def _discard(self) -> None:
         if not self._endpoint.discard():
