@@ -15,6 +15,7 @@ from thingpass.bus.local import LocalBus
 from thingpass.bus.messages import CredentialsChanged, DeviceRemoved
 from thingpass.clock import SystemClock
 from thingpass.devices.devices import DeviceService
+from thingpass.devices.profiles import ProfileService
 from thingpass.devices.tenants import ensure_default_tenant
 from thingpass.devices.users import UserService
 from thingpass.identity.authentication import Authentication
@@ -143,6 +144,7 @@ class Server:
             local_secret=load_or_make_local_secret(settings.data_dir),
             store=store,
             devices=DeviceService(store, bus, clock),
+            profiles=ProfileService(store, bus, clock),
             users=users,
             ingest=ingest,
             latest=LatestValues(store),
