@@ -10,6 +10,7 @@ import structlog
 from starlette.types import ASGIApp
 
 from thingpass.api.application import create_application
+from thingpass.api.device_api.services import DeviceApiServices
 from thingpass.api.secret_files import load_or_make_local_secret
 from thingpass.api.services import ListenerAddress, Services
 from thingpass.bus.local import LocalBus
@@ -167,7 +168,15 @@ class Server:
             addresses=self._listener_addresses,
             server_names=lambda: certificate.chain[0].alternative_names,
         )
-        await self._open_http(opened, create_application(services), connections)
+        device_api = DeviceApiServices(
+            settings=settings.http,
+            authentication=authentication,
+            ingest=ingest,
+            attributes=attributes,
+            counters=self._counters,
+            clock=clock,
+        )
+        await self._open_http(opened, create_application(services, device_api), connections)
 
     async def _open_mqtt(
         self,

@@ -201,6 +201,13 @@ METRICS: tuple[MetricRow, ...] = (
         label="status",
     ),
     MetricRow(
+        name="thingpass_device_requests_total",
+        kind="counter",
+        attribute="device_requests",
+        help="Requests of recognised devices over HTTP, by what they are about.",
+        label="endpoint",
+    ),
+    MetricRow(
         name="thingpass_logins_failed_total",
         kind="counter",
         attribute="logins_failed",
@@ -240,6 +247,7 @@ class Counters:
         "commits_failed",
         "connections_opened",
         "connects_accepted",
+        "device_requests",
         "gauges",
         "handshake_seconds",
         "handshakes_completed",
@@ -274,6 +282,7 @@ class Counters:
         self.logins_failed = 0
         self.refused: dict[str, int] = {}
         self.http_requests: dict[str, int] = {}
+        self.device_requests: dict[str, int] = {}
         self.handshake_seconds = Histogram(SECONDS)
         self.commit_seconds = Histogram(SECONDS)
         self.commit_messages = Histogram(BATCH_SIZES)
