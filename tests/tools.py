@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 TB_CLIENT = Path(sys.prefix) / "tb-client"
+MQTTJS = Path(sys.prefix) / "mqttjs" / "node_modules"
 MQTT_CLIENT_JAR = "/usr/share/java/mqtt-client.jar"
 
 # Program or file -> what installs it.
@@ -24,6 +25,8 @@ TOOLS: dict[str, str] = {
     "keytool": "apt-get install default-jdk-headless, or brew install openjdk",
     MQTT_CLIENT_JAR: "apt-get install libmqtt-client-java",
     str(TB_CLIENT): "make test",
+    "node": "apt-get install nodejs npm, or brew install node",
+    str(MQTTJS): "make test-tools (needs npm)",
 }
 
 
