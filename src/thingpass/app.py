@@ -10,6 +10,7 @@ import structlog
 from starlette.types import ASGIApp
 
 from thingpass.api.application import create_application
+from thingpass.api.device_api.long_polls import LongPolls
 from thingpass.api.device_api.services import DeviceApiServices
 from thingpass.api.secret_files import load_or_make_local_secret
 from thingpass.api.services import ListenerAddress, Services
@@ -73,6 +74,7 @@ class Server:
         self._clock = SystemClock()
         self._counters = Counters()
         self._presence = Presence()
+        self._polls = LongPolls()
         self._bus = LocalBus()
         self._refusal_log = RefusalLog(
             kept=settings.identity.refusals_kept,
@@ -186,10 +188,15 @@ class Server:
             authentication=authentication,
             ingest=ingest,
             attributes=attributes,
+            pushes=pushes,
+            rpc=rpc,
+            polls=self._polls,
+            server_methods=connections.messages,
             counters=self._counters,
             clock=clock,
         )
         await self._open_http(opened, create_application(services, device_api), connections)
+        opened.callback(self._polls.stop)
         opened.callback(rpc.stop_waiting)  # first of all: requests that wait for a device end with an answer
 
     async def _open_mqtt(
@@ -267,6 +274,7 @@ class Server:
         gauges("connections_open", self._mqtt_connections)
         gauges("connections_by_listener", self._connections_by_listener)
         gauges("devices_connected", lambda: len(self._presence))
+        gauges("device_requests_waiting", lambda: len(self._polls))
         gauges("sessions_kept", lambda: len(kept_sessions))
         gauges("handshakes_in_progress", self._handshakes_in_progress)
         return services
@@ -335,6 +343,9 @@ class Server:
     def _end_connections_on_news(self) -> None:
         """What a device proved itself with is gone: so is its connection (device API reference, 4)."""
         end = self._presence.end_device
+        polls = self._polls
+        self._bus.subscribe(CredentialsChanged, lambda m: polls.credentials_changed(m.device_id))
+        self._bus.subscribe(DeviceRemoved, lambda m: polls.device_removed(m.device_id))
         self._bus.subscribe(CredentialsChanged, lambda m: end(m.device_id, CLOSE_CREDENTIALS_CHANGED))
         self._bus.subscribe(DeviceRemoved, lambda m: end(m.device_id, CLOSE_DEVICE_REMOVED))
 

@@ -249,6 +249,12 @@ METRICS: tuple[MetricRow, ...] = (
         label="endpoint",
     ),
     MetricRow(
+        name="thingpass_device_requests_waiting",
+        kind="gauge",
+        attribute="device_requests_waiting",
+        help="Requests of devices over HTTP that wait for a call or a changed attribute.",
+    ),
+    MetricRow(
         name="thingpass_logins_failed_total",
         kind="counter",
         attribute="logins_failed",

@@ -17,7 +17,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from thingpass.api.device_api.attribute_updates import get_attribute_updates
 from thingpass.api.device_api.exchange import ClientGone, Exchange, PayloadTooLarge
+from thingpass.api.device_api.long_polls import NothingCame
+from thingpass.api.device_api.rpc import get_rpc, post_rpc, post_rpc_answer
 from thingpass.api.device_api.services import DeviceApiServices
 from thingpass.api.device_api.telemetry import get_attributes, post_attributes, post_telemetry
 from thingpass.api.error_answers import (
@@ -55,6 +58,10 @@ ROUTES: Final = (
     Route("POST", "telemetry", "telemetry", post_telemetry),
     Route("POST", "attributes", "attributes", post_attributes),
     Route("GET", "attributes", "attributes", get_attributes),
+    Route("GET", "attributes/updates", "attributes/updates", get_attribute_updates),
+    Route("GET", "rpc", "rpc", get_rpc),
+    Route("POST", "rpc", "rpc", post_rpc),
+    Route("POST", "rpc/{}", "rpc/answer", post_rpc_answer),
 )
 
 NOTHING_HERE: Final = "The device API has nothing at this path."
@@ -99,6 +106,8 @@ class DeviceApi:
             counts[route.name] = counts.get(route.name, 0) + 1
             exchange = Exchange(scope, receive, send, self._services, device, argument)
             await route.handler(exchange)
+        except NothingCame:
+            return Response(status_code=408)
         except PayloadTooLarge as error:
             # The rest of the body is not read, so the connection ends.
             return JSONResponse(error.sentence, 413, {"Connection": "close"})

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import Iterator
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -76,6 +79,19 @@ class Exchange:
                 raise PayloadTooLarge(limit)
             parts.append(part)
         return b"".join(parts)
+
+    @contextlib.contextmanager
+    def watch_client(self) -> Iterator[asyncio.Task[None]]:
+        """For requests that wait: the task is done when the client has gone."""
+        gone = asyncio.get_running_loop().create_task(self._until_gone(), name="device-request")
+        try:
+            yield gone
+        finally:
+            gone.cancel()
+
+    async def _until_gone(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass  # a body that nobody asked for; the edge bounds it
 
     def parameters(self) -> dict[str, str]:
         """The query's parameters; one that is repeated is joined with commas, as Spring does it."""
