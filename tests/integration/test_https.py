@@ -116,6 +116,18 @@ class TestWrongProtocol:
 
 
 class TestBounds:
+    def test_what_is_no_http_is_refused_and_does_not_fill_the_log(
+        self, device_with_certificate: MakeDevice
+    ) -> None:
+        device = device_with_certificate()
+        before = device.server.log()
+        upgrade = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\n\r\n"
+        for sent, status in ((b"nonsense\r\n\r\n", b"400"), (b"\x00" * 100, b"400"), (upgrade, b"404")):
+            with open_tls(device) as sock:
+                sock.sendall(sent)
+                assert read_all(sock).startswith(b"HTTP/1.1 " + status)
+        assert "HTTP" not in device.server.log().removeprefix(before)
+
     def test_a_head_without_end_is_refused(self, device_with_certificate: MakeDevice) -> None:
         with open_tls(device_with_certificate()) as sock:
             sock.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n")

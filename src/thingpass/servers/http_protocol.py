@@ -8,6 +8,7 @@ serves both HTTP ports: on asyncio's transport without TLS, on `EndpointTranspor
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Callable
 from typing import Any, Final
@@ -30,6 +31,10 @@ HEAD_TOO_LARGE: Final = http_answer(
     "431 Request Header Fields Too Large", f"A request's head has at most {MOST_HEAD_BYTES} bytes here."
 )
 HEAD_TOO_SLOW: Final = http_answer("408 Request Timeout", "The request's head did not arrive in time.")
+
+# uvicorn warns of every request that it cannot read: strangers must not be able to fill the log.
+_quiet = logging.getLogger(f"{__name__}.uvicorn")
+_quiet.setLevel(logging.ERROR)
 
 _MQTT_CONNECT: Final = 0x10
 _TLS_VERSIONS: Final = {"TLSv1": 0x0301, "TLSv1.1": 0x0302, "TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
@@ -63,6 +68,7 @@ class HttpProtocol(HttpToolsProtocol):
     ) -> None:
         """`evidence`: of a TLS connection; without TLS it is made of the peer's address."""
         super().__init__(config, server_state, app_state, _loop)
+        self.logger = _quiet
         self._bounds = bounds
         self._evidence = evidence
         self._tls: dict[object, object] | None = None
