@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -103,6 +103,24 @@ class Exchange:
         except ValueError:
             raise Invalid(f"The query has more than {MOST_PARAMETERS} parameters.") from None
         return {name: ",".join(values) for name, values in found.items()}
+
+    async def answer_in_pieces(
+        self,
+        size: int,
+        pieces: AsyncIterator[bytes],
+        content_type: bytes,
+        headers: tuple[tuple[bytes, bytes], ...],
+    ) -> None:
+        """200 with `size` bytes of which only a piece at a time is in memory."""
+        first = await anext(pieces, b"") if size else b""  # what fails at once can still be told by a status
+        fields = [(b"content-length", b"%d" % size), (b"content-type", content_type), *headers]
+        self.started = True
+        await self._send({"type": "http.response.start", "status": 200, "headers": fields})
+        await self._send({"type": "http.response.body", "body": first, "more_body": True})
+        if size:
+            async for piece in pieces:
+                await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        await self._send({"type": "http.response.body", "body": b""})
 
     async def answer(
         self,
