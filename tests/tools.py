@@ -20,6 +20,7 @@ TOOLS: dict[str, str] = {
     "mosquitto_sub": "apt-get install mosquitto-clients, or brew install mosquitto",
     "mosquitto_rr": "apt-get install mosquitto-clients, or brew install mosquitto",
     "openssl": "apt-get install openssl, or brew install openssl",
+    "curl": "apt-get install curl, or brew install curl",
     "java": "apt-get install default-jdk-headless, or brew install openjdk",
     "javac": "apt-get install default-jdk-headless, or brew install openjdk",
     "keytool": "apt-get install default-jdk-headless, or brew install openjdk",

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
 import socket
+import subprocess
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -14,7 +17,7 @@ import pytest
 from tests.device import Device
 from tests.integration.test_https import https, port_of, read_all
 from tests.raw_mqtt import PATIENCE_S
-from tests.running_server import RunningServer
+from tests.running_server import RunningServer, clean_environ
 
 MakeDevice = Callable[..., Device]
 StartServer = Callable[..., RunningServer]
@@ -260,3 +263,35 @@ def test_the_token_is_nowhere_in_log_metrics_and_refusals(start: StartServer) ->
         assert token not in server.log()
         assert token not in said
     assert 'thingpass_device_requests_total{endpoint="telemetry"} 2.0' in said
+
+
+@pytest.mark.needs("curl")
+class TestCommandsThatAreShown:
+    """What `/api/device-connectivity` prints works when it is pasted into a shell."""
+
+    def run(self, commands: list[str], directory: Path) -> None:
+        for command in commands:
+            done = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", command],
+                cwd=directory,
+                env=clean_environ(),
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE_S,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr
+            assert "HTTP/1.1 4" not in done.stderr, done.stderr
+
+    def test_with_a_token(self, device: HttpDevice, tmp_path: Path) -> None:
+        shown = device.server.rest.get(f"/api/device-connectivity/{device.id}").json()["http"]
+        for commands in ([shown["http"]], shown["https"]):
+            self.run(commands, tmp_path)
+        assert device.latest() == {"temperature": 25}
+
+    def test_with_a_certificate(self, device_with_certificate: MakeDevice, tmp_path: Path) -> None:
+        device = device_with_certificate()
+        shown = device.server.rest.get(f"/api/device-connectivity/{device.id}").json()["http"]
+        shutil.copy(device.combined_file, tmp_path / "mqttclient.nopass.pem")
+        self.run(shown["https"], tmp_path)
+        assert device.latest() == {"temperature": 25}
