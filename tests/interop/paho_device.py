@@ -67,7 +67,7 @@ class PahoDevice:
         self.client.disconnect()
         self.client.loop_stop()
 
-    def publish(self, topic: str, payload: str, *, qos: int = 1) -> None:
+    def publish(self, topic: str, payload: str | bytes, *, qos: int = 1) -> None:
         """Returns when the server has acknowledged (QoS 0: when it is sent)."""
         sending = self.client.publish(topic, payload, qos=qos)
         sending.wait_for_publish(PATIENCE_S)
