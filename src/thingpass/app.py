@@ -14,6 +14,9 @@ from thingpass.api.services import ListenerAddress, Services
 from thingpass.bus.local import LocalBus
 from thingpass.bus.messages import CredentialsChanged, DeviceRemoved
 from thingpass.clock import SystemClock
+from thingpass.devices.activation import UserAccounts
+from thingpass.devices.claiming import ClaimService
+from thingpass.devices.customers import CustomerService
 from thingpass.devices.devices import DeviceService
 from thingpass.devices.tenants import ensure_default_tenant
 from thingpass.devices.users import UserService
@@ -143,6 +146,9 @@ class Server:
             store=store,
             devices=DeviceService(store, bus, clock),
             users=users,
+            accounts=UserAccounts(store, users, clock),
+            customers=CustomerService(store, bus, clock),
+            claims=ClaimService(store, bus, self._counters, clock, settings.devices),
             ingest=ingest,
             latest=LatestValues(store),
             series=SeriesService(store),

@@ -10,6 +10,8 @@ from thingpass.api import (
     connections,
     connectivity,
     credentials,
+    customer_devices,
+    customers,
     devices,
     documentation,
     health,
@@ -18,6 +20,7 @@ from thingpass.api import (
     refusals,
     server,
     telemetry,
+    users,
 )
 from thingpass.api.authentication import Authentication
 from thingpass.api.edge import Edge
@@ -29,6 +32,9 @@ from thingpass.metrics import make_registry
 ROUTERS = (
     login.router,
     devices.router,
+    customer_devices.router,
+    customers.router,
+    users.router,
     credentials.router,
     profiles.router,
     telemetry.router,

@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from thingpass.api.authentication import is_loopback
 from thingpass.api.authorization import GuardedRoute
+from thingpass.api.device_access import reachable_device
 from thingpass.api.parameters import CallerOf, DeviceId, ServicesOf
 from thingpass.errors import NotFound
 from thingpass.store.rows import CREDENTIALS_ACCESS_TOKEN, CREDENTIALS_X509, Credentials
@@ -50,7 +51,7 @@ async def get_commands(
     device_id: DeviceId, caller: CallerOf, services: ServicesOf, request: Request
 ) -> Commands:
     """For the listeners that are open, ready to paste into a shell."""
-    device = await services.devices.get(caller.tenant_id, device_id)
+    device = await reachable_device(services, caller, device_id)
     credentials = await services.devices.credentials(caller.tenant_id, device.id)
     reached_by = _host(request)
     listeners = {

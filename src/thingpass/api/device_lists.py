@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import msgspec
 
 from thingpass.api.parameters import PageLink
 from thingpass.api.services import Services
+from thingpass.api.thingsboard_shapes import DeviceInfoShape, device_info_shape
 from thingpass.store.rows import Device, Page
 
 SCAN_SIZE = 500
@@ -19,11 +21,12 @@ class DeviceFilter(msgspec.Struct, frozen=True, kw_only=True):
     type_name: str | None = None
     profile_id: str | None = None
     active: bool | None = None  # connected now, or not
+    customer_id: str | None = None
 
 
 async def list_devices(services: Services, tenant_id: str, link: PageLink, wanted: DeviceFilter) -> Page:
     if not (wanted.type_name or wanted.profile_id) and wanted.active is None:
-        return await _list(services, tenant_id, link, limit=link.size, offset=link.offset)
+        return await _list(services, tenant_id, link, wanted, limit=link.size, offset=link.offset)
     return await _scan(services, tenant_id, link, wanted)
 
 
@@ -32,7 +35,7 @@ async def _scan(services: Services, tenant_id: str, link: PageLink, wanted: Devi
     rows: list[Device] = []
     matched = offset = 0
     while True:
-        slice_ = await _list(services, tenant_id, link, limit=SCAN_SIZE, offset=offset)
+        slice_ = await _list(services, tenant_id, link, wanted, limit=SCAN_SIZE, offset=offset)
         for device in slice_.rows:
             if _passes(services, device, wanted):
                 if link.offset <= matched < link.offset + link.size:
@@ -53,12 +56,28 @@ def _passes(services: Services, device: Device, wanted: DeviceFilter) -> bool:
     return wanted.active is None or wanted.active == connected
 
 
-async def _list(services: Services, tenant_id: str, link: PageLink, *, limit: int, offset: int) -> Page:
+async def device_infos(services: Services, devices: Sequence[Device]) -> list[DeviceInfoShape]:
+    """What their lists show of devices beyond themselves: whether they are connected, and whose they are."""
+    titles = await services.customers.titles(devices)
+    return [
+        device_info_shape(
+            device,
+            active=services.presence.find_by_device(device.id) is not None,
+            customer_title=None if device.customer_id is None else titles.get(device.customer_id),
+        )
+        for device in devices
+    ]
+
+
+async def _list(
+    services: Services, tenant_id: str, link: PageLink, wanted: DeviceFilter, *, limit: int, offset: int
+) -> Page:
     return await services.devices.list(
         tenant_id,
         limit=limit,
         offset=offset,
         text_search=link.text_search,
+        customer_id=wanted.customer_id,
         sort_by=link.sort_by,
         descending=link.descending,
     )

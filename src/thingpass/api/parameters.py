@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Annotated
 
 import msgspec
@@ -59,13 +60,39 @@ DeviceId = Annotated[
     AfterValidator(parse_uuid),
 ]
 
+CustomerId = Annotated[
+    str,
+    Path(alias="customerId", examples=["784f394c-42b6-435a-983c-b7beff2784f9"]),
+    AfterValidator(parse_uuid),
+]
+UserId = Annotated[
+    str,
+    Path(alias="userId", examples=["784f394c-42b6-435a-983c-b7beff2784f9"]),
+    AfterValidator(parse_uuid),
+]
+
 SORT_COLUMNS = {
     "createdTime": "created_at_ms",
     "name": "name",
     "label": "label",
     "type": "profile_name",
     "deviceProfileName": "profile_name",
-    "customerTitle": "created_at_ms",  # no customers yet, so every title is the same
+    "customerTitle": "customer_title",
+}
+CUSTOMER_COLUMNS = {
+    "createdTime": "created_at_ms",
+    "title": "title",
+    "name": "title",
+    "email": "email",
+    "country": "country",
+    "city": "city",
+}
+USER_COLUMNS = {
+    "createdTime": "created_at_ms",
+    "email": "email",
+    "name": "email",
+    "firstName": "first_name",
+    "lastName": "last_name",
 }
 
 
@@ -89,8 +116,9 @@ def make_page_link(
     text_search: str | None,
     sort_property: str | None,
     sort_order: str | None,
+    columns: Mapping[str, str] = SORT_COLUMNS,
 ) -> PageLink:
-    """Raises Invalid with ThingsBoard's sentences."""
+    """`columns`: what may be sorted by, and the store's name of it. Raises Invalid in ThingsBoard's words."""
     if size is None or page is None:
         missing = "pageSize" if size is None else "page"
         raise Invalid(f"Required request parameter '{missing}' for method parameter type int is not present")
@@ -103,22 +131,27 @@ def make_page_link(
     link = PageLink(size=size, page=page, text_search=text_search or None)
     if not sort_property:
         return link
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]{0,99}", sort_property) or sort_property not in SORT_COLUMNS:
-        raise Invalid("Invalid sort property", mend=f"One of {', '.join(SORT_COLUMNS)}.")
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]{0,99}", sort_property) or sort_property not in columns:
+        raise Invalid("Invalid sort property", mend=f"One of {', '.join(columns)}.")
     order = (sort_order or "ASC").upper()
     if order not in ("ASC", "DESC"):
         raise Invalid(f"Unsupported sort order '{order[:20]}'! Only 'ASC' or 'DESC' types are allowed.")
-    return msgspec.structs.replace(link, sort_by=SORT_COLUMNS[sort_property], descending=order == "DESC")
+    return msgspec.structs.replace(link, sort_by=columns[sort_property], descending=order == "DESC")
 
 
-async def _page_link(
-    page_size: Annotated[int | None, Query(alias="pageSize", examples=[20])] = None,
-    page: Annotated[int | None, Query(examples=[0])] = None,
-    text_search: Annotated[str | None, Query(alias="textSearch")] = None,
-    sort_property: Annotated[str | None, Query(alias="sortProperty", examples=["name"])] = None,
-    sort_order: Annotated[str | None, Query(alias="sortOrder", examples=["ASC"])] = None,
-) -> PageLink:
-    return make_page_link(page_size, page, text_search, sort_property, sort_order)
+def _page_link_over(columns: Mapping[str, str]) -> Callable[..., Coroutine[object, object, PageLink]]:
+    async def page_link(
+        page_size: Annotated[int | None, Query(alias="pageSize", examples=[20])] = None,
+        page: Annotated[int | None, Query(examples=[0])] = None,
+        text_search: Annotated[str | None, Query(alias="textSearch")] = None,
+        sort_property: Annotated[str | None, Query(alias="sortProperty", examples=["createdTime"])] = None,
+        sort_order: Annotated[str | None, Query(alias="sortOrder", examples=["ASC"])] = None,
+    ) -> PageLink:
+        return make_page_link(page_size, page, text_search, sort_property, sort_order, columns)
+
+    return page_link
 
 
-PageLinkOf = Annotated[PageLink, Depends(_page_link)]
+PageLinkOf = Annotated[PageLink, Depends(_page_link_over(SORT_COLUMNS))]
+CustomerPageLinkOf = Annotated[PageLink, Depends(_page_link_over(CUSTOMER_COLUMNS))]
+UserPageLinkOf = Annotated[PageLink, Depends(_page_link_over(USER_COLUMNS))]

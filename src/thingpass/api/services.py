@@ -10,6 +10,9 @@ import msgspec
 
 from thingpass.bus.bus import Bus
 from thingpass.clock import Clock
+from thingpass.devices.activation import UserAccounts
+from thingpass.devices.claiming import ClaimService
+from thingpass.devices.customers import CustomerService
 from thingpass.devices.devices import DeviceService
 from thingpass.devices.users import UserService
 from thingpass.identity.refusal_log import RefusalLog
@@ -42,6 +45,9 @@ class Services:
     store: Store
     devices: DeviceService
     users: UserService
+    accounts: UserAccounts
+    customers: CustomerService
+    claims: ClaimService
     ingest: Ingest
     latest: LatestValues
     series: SeriesService

@@ -113,6 +113,13 @@ class UserAccounts:
             raise Invalid("At least one tenant administrator must remain!")
         log.info("user.removed", user_id=user.id, authority=user.authority)
 
+    async def set_enabled(self, tenant_id: str, user_id: str, *, enabled: bool) -> User:
+        """Whether the user may log in. Raises NotFound."""
+        changed = msgspec.structs.replace(await self.get(tenant_id, user_id), enabled=enabled)
+        await self._store.update_user(changed)
+        log.info("user.enabled" if enabled else "user.disabled", user_id=user_id)
+        return changed
+
     async def get(self, tenant_id: str, user_id: str) -> User:
         """Raises NotFound for one that does not exist or is another tenant's."""
         user = await self._store.find_user(user_id)

@@ -17,13 +17,16 @@ from thingpass.api.secret_files import load_or_make_local_secret
 from thingpass.api.services import ListenerAddress, Services
 from thingpass.bus.local import LocalBus
 from thingpass.clock import ManualClock
+from thingpass.devices.activation import UserAccounts
+from thingpass.devices.claiming import ClaimService
+from thingpass.devices.customers import CustomerService
 from thingpass.devices.devices import DeviceService
 from thingpass.devices.tenants import ensure_default_tenant, new_profile
 from thingpass.devices.users import UserService
 from thingpass.identity.refusal_log import RefusalLog
 from thingpass.messaging.presence import Presence
 from thingpass.metrics import Counters
-from thingpass.settings import ApiSettings
+from thingpass.settings import ApiSettings, DeviceSettings
 from thingpass.store.rows import Device, Tenant, User
 from thingpass.store.sqlite.store import SqliteStore
 from thingpass.telemetry.attributes import AttributeService
@@ -91,6 +94,7 @@ async def api(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Api]:
     await store.add_tenant(other, new_profile(other.id, "default", clock.now_ms(), is_default=True))
     users = UserService(store, clock)
     await store.add_user(administrator(tenant.id, clock.now_ms()))
+    counters = Counters()
     ingest = Ingest(store)
     await ingest.start()
     services = Services(
@@ -101,6 +105,9 @@ async def api(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Api]:
         store=store,
         devices=DeviceService(store, bus, clock),
         users=users,
+        accounts=UserAccounts(store, users, clock),
+        customers=CustomerService(store, bus, clock),
+        claims=ClaimService(store, bus, counters, clock, DeviceSettings()),
         ingest=ingest,
         latest=LatestValues(store),
         series=SeriesService(store),
@@ -108,7 +115,7 @@ async def api(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Api]:
         bus=bus,
         refusal_log=RefusalLog(),
         presence=Presence(),
-        counters=Counters(),
+        counters=counters,
         trust_pem=lambda: TRUST_PEM,
         addresses=lambda: [
             ListenerAddress("http", "0.0.0.0", 8080),
