@@ -18,6 +18,7 @@ from thingpass.devices.activation import UserAccounts
 from thingpass.devices.claiming import ClaimService
 from thingpass.devices.customers import CustomerService
 from thingpass.devices.devices import DeviceService
+from thingpass.devices.provisioning import ProvisioningService
 from thingpass.devices.tenants import ensure_default_tenant
 from thingpass.devices.users import UserService
 from thingpass.identity.authentication import Authentication
@@ -31,6 +32,7 @@ from thingpass.servers.device_transports import DeviceTransports
 from thingpass.servers.http_listener import HttpListener
 from thingpass.servers.mqtt_connection import ConnectionServices, MqttConnection
 from thingpass.servers.mqtt_listeners import MqttListener, MqttTlsListener, drain
+from thingpass.servers.provisioning_session import ProvisioningDesk
 from thingpass.servers.server_identity import load_server_certificate
 from thingpass.settings import Secret, Settings
 from thingpass.store.sqlite.store import SqliteStore
@@ -138,18 +140,22 @@ class Server:
         opened.callback(authentication.close)
         self._end_connections_on_news()
 
-        await self._open_mqtt(opened, store, ingest, attributes, authentication)
+        devices = DeviceService(store, bus, clock)
+        claims = ClaimService(store, bus, self._counters, clock, settings.devices)
+        provisioning = ProvisioningService(store, devices, self._refusal_log, self._counters, clock)
+        await self._open_mqtt(opened, store, ingest, attributes, authentication, claims, provisioning)
         services = Services(
             settings=settings.api,
             clock=clock,
             data_dir=settings.data_dir,
             local_secret=load_or_make_local_secret(settings.data_dir),
             store=store,
-            devices=DeviceService(store, bus, clock),
+            devices=devices,
             users=users,
             accounts=UserAccounts(store, users, clock),
             customers=CustomerService(store, bus, clock),
-            claims=ClaimService(store, bus, self._counters, clock, settings.devices),
+            claims=claims,
+            provisioning=provisioning,
             ingest=ingest,
             latest=LatestValues(store),
             series=SeriesService(store),
@@ -175,6 +181,8 @@ class Server:
         ingest: Ingest,
         attributes: AttributeService,
         authentication: Authentication,
+        claims: ClaimService,
+        provisioning: ProvisioningService,
     ) -> None:
         settings, loop = self._settings, asyncio.get_running_loop()
         assert self._server_certificate is not None
@@ -196,12 +204,14 @@ class Server:
             messages=MessageServices(
                 ingest=ingest,
                 attributes=attributes,
+                claims=claims,
                 counters=self._counters,
                 clock=self._clock,
                 maximum_packet_size=settings.mqtt.maximum_packet_size,
                 receive_maximum=settings.mqtt.receive_maximum,
             ),
             transports=transports,
+            provisioning=ProvisioningDesk(provisioning, loop.time),
             limits=Limits(
                 maximum_packet_size=settings.mqtt.maximum_packet_size,
                 receive_maximum=settings.mqtt.receive_maximum,

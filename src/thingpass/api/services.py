@@ -14,6 +14,7 @@ from thingpass.devices.activation import UserAccounts
 from thingpass.devices.claiming import ClaimService
 from thingpass.devices.customers import CustomerService
 from thingpass.devices.devices import DeviceService
+from thingpass.devices.provisioning import ProvisioningService
 from thingpass.devices.users import UserService
 from thingpass.identity.refusal_log import RefusalLog
 from thingpass.messaging.presence import Presence
@@ -48,6 +49,7 @@ class Services:
     accounts: UserAccounts
     customers: CustomerService
     claims: ClaimService
+    provisioning: ProvisioningService
     ingest: Ingest
     latest: LatestValues
     series: SeriesService

@@ -21,6 +21,7 @@ from thingpass.devices.activation import UserAccounts
 from thingpass.devices.claiming import ClaimService
 from thingpass.devices.customers import CustomerService
 from thingpass.devices.devices import DeviceService
+from thingpass.devices.provisioning import ProvisioningService
 from thingpass.devices.tenants import ensure_default_tenant, new_profile
 from thingpass.devices.users import UserService
 from thingpass.identity.refusal_log import RefusalLog
@@ -94,7 +95,7 @@ async def api(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Api]:
     await store.add_tenant(other, new_profile(other.id, "default", clock.now_ms(), is_default=True))
     users = UserService(store, clock)
     await store.add_user(administrator(tenant.id, clock.now_ms()))
-    counters = Counters()
+    counters, refusal_log, devices = Counters(), RefusalLog(), DeviceService(store, bus, clock)
     ingest = Ingest(store)
     await ingest.start()
     services = Services(
@@ -103,17 +104,18 @@ async def api(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Api]:
         data_dir=tmp_path / "data",
         local_secret=load_or_make_local_secret(tmp_path / "data"),
         store=store,
-        devices=DeviceService(store, bus, clock),
+        devices=devices,
         users=users,
         accounts=UserAccounts(store, users, clock),
         customers=CustomerService(store, bus, clock),
         claims=ClaimService(store, bus, counters, clock, DeviceSettings()),
+        provisioning=ProvisioningService(store, devices, refusal_log, counters, clock),
         ingest=ingest,
         latest=LatestValues(store),
         series=SeriesService(store),
         attributes=AttributeService(store, clock),
         bus=bus,
-        refusal_log=RefusalLog(),
+        refusal_log=refusal_log,
         presence=Presence(),
         counters=counters,
         trust_pem=lambda: TRUST_PEM,
