@@ -18,6 +18,7 @@ from thingpass.devices.activation import UserAccounts
 from thingpass.devices.claiming import ClaimService
 from thingpass.devices.customers import CustomerService
 from thingpass.devices.devices import DeviceService
+from thingpass.devices.profiles import ProfileService
 from thingpass.devices.provisioning import ProvisioningService
 from thingpass.devices.tenants import ensure_default_tenant
 from thingpass.devices.users import UserService
@@ -151,6 +152,7 @@ class Server:
             local_secret=load_or_make_local_secret(settings.data_dir),
             store=store,
             devices=devices,
+            profiles=ProfileService(store, bus, clock),
             users=users,
             accounts=UserAccounts(store, users, clock),
             customers=CustomerService(store, bus, clock),
@@ -194,7 +196,7 @@ class Server:
         opened.push_async_callback(wheel.stop)
         open_connections: set[MqttConnection] = set()
         transports = DeviceTransports(store, self._bus, open_connections)
-        opened.callback(transports.close)
+        opened.push_async_callback(transports.close)
         services = ConnectionServices(
             loop=loop,
             wheel=wheel,

@@ -94,6 +94,14 @@ USER_COLUMNS = {
     "firstName": "first_name",
     "lastName": "last_name",
 }
+PROFILE_COLUMNS = {
+    "createdTime": "created_at_ms",
+    "name": "name",
+    "type": "type",
+    "transportType": "transport_type",
+    "description": "description",
+    "isDefault": "is_default",
+}
 
 
 class PageLink(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,3 +163,4 @@ def _page_link_over(columns: Mapping[str, str]) -> Callable[..., Coroutine[objec
 PageLinkOf = Annotated[PageLink, Depends(_page_link_over(SORT_COLUMNS))]
 CustomerPageLinkOf = Annotated[PageLink, Depends(_page_link_over(CUSTOMER_COLUMNS))]
 UserPageLinkOf = Annotated[PageLink, Depends(_page_link_over(USER_COLUMNS))]
+ProfilePageLinkOf = Annotated[PageLink, Depends(_page_link_over(PROFILE_COLUMNS))]

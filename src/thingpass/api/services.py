@@ -14,6 +14,7 @@ from thingpass.devices.activation import UserAccounts
 from thingpass.devices.claiming import ClaimService
 from thingpass.devices.customers import CustomerService
 from thingpass.devices.devices import DeviceService
+from thingpass.devices.profiles import ProfileService
 from thingpass.devices.provisioning import ProvisioningService
 from thingpass.devices.users import UserService
 from thingpass.identity.refusal_log import RefusalLog
@@ -45,6 +46,7 @@ class Services:
     local_secret: str
     store: Store
     devices: DeviceService
+    profiles: ProfileService
     users: UserService
     accounts: UserAccounts
     customers: CustomerService

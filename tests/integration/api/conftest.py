@@ -21,6 +21,7 @@ from thingpass.devices.activation import UserAccounts
 from thingpass.devices.claiming import ClaimService
 from thingpass.devices.customers import CustomerService
 from thingpass.devices.devices import DeviceService
+from thingpass.devices.profiles import ProfileService
 from thingpass.devices.provisioning import ProvisioningService
 from thingpass.devices.tenants import ensure_default_tenant, new_profile
 from thingpass.devices.users import UserService
@@ -105,6 +106,7 @@ async def api(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Api]:
         local_secret=load_or_make_local_secret(tmp_path / "data"),
         store=store,
         devices=devices,
+        profiles=ProfileService(store, bus, clock),
         users=users,
         accounts=UserAccounts(store, users, clock),
         customers=CustomerService(store, bus, clock),

@@ -88,6 +88,7 @@ WITHOUT_A_BODY = (
     "/api/auth/logout",
     "/api/customer/{customerId}/device/{deviceId}",
     "/api/owner/{ownerType}/{ownerId}/DEVICE/{deviceId}",
+    "/api/deviceProfile/{deviceProfileId}/default",
     "/api/user/{userId}/userCredentialsEnabled",
 )
 
