@@ -140,7 +140,7 @@ async def explain_activation(request: Request) -> PlainTextResponse:
     address = html.escape(str(request.base_url).rstrip("/"))
     return PlainTextResponse(
         "This link lets you choose the password of your account, once:\n\n"
-        "  thingpass activate LINK\n\n"
+        "  thingpass activate\n\n"
         f'or POST {address}{ACTIVATE} with {{"activateToken": "...", "password": "..."}},\n'
         "where the token is what follows activateToken= in the link.\n"
     )
