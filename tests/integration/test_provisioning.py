@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 import struct
@@ -11,7 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from tests.device import Device, make_device
@@ -30,37 +28,36 @@ from tests.raw_mqtt import (
     tls_context,
 )
 from tests.running_server import RunningServer, start_server
-from thingpass.clock import SystemClock
 from thingpass.devices.provisioning import FAILURES_PER_ADDRESS
-from thingpass.devices.tenants import ensure_default_tenant, new_profile
 from thingpass.store.rows import PROVISION_ALLOW_CREATE, PROVISION_CHECK
-from thingpass.store.sqlite.store import SqliteStore
 
 REQUEST, RESPONSE, CLAIM = "/provision/request", "/provision/response", "v1/devices/me/claim"
 CREATING, FETCHING = ("creating key", "creating secret"), ("fetching key", "fetching secret")
 PUBACK, DISCONNECT = 0x40, 0xE0
 
 
-async def add_profiles(data_dir: Path) -> None:
-    """A profile of each strategy, in a store that no server has open."""
-    store, clock = SqliteStore(data_dir), SystemClock()
-    await store.open()
-    tenant = await ensure_default_tenant(store, clock)
+def add_profiles(server: RunningServer) -> RunningServer:
+    """A profile of each strategy, named after it."""
     for (key, secret), strategy in ((CREATING, PROVISION_ALLOW_CREATE), (FETCHING, PROVISION_CHECK)):
-        profile = new_profile(tenant.id, strategy, clock.now_ms())
-        await store.add_profile(
-            msgspec.structs.replace(
-                profile, provision_type=strategy, provision_key=key, provision_secret=secret
-            )
-        )
-    await store.close()
+        profile = {
+            "name": strategy,
+            "type": "DEFAULT",
+            "transportType": "DEFAULT",
+            "provisionType": strategy,
+            "provisionDeviceKey": key,
+            "profileData": {
+                "configuration": {"type": "DEFAULT"},
+                "transportConfiguration": {"type": "DEFAULT"},
+                "provisionConfiguration": {"type": strategy, "provisionDeviceSecret": secret},
+            },
+        }
+        server.rest.post("/api/deviceProfile", json=profile).raise_for_status()
+    return server
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    directory = tmp_path_factory.mktemp("provisioning")
-    asyncio.run(add_profiles(directory / "data"))
-    running = start_server(directory)
+    running = add_profiles(start_server(tmp_path_factory.mktemp("provisioning")))
     yield running
     running.stop()
 
@@ -360,8 +357,7 @@ class TestStrategies:
         assert ask(server, body(FETCHING, deviceName=new_name()))["status"] == "FAILURE"
 
     def test_success_survives_kill(self, tmp_path: Path) -> None:
-        asyncio.run(add_profiles(tmp_path / "data"))
-        server = start_server(tmp_path)
+        server = add_profiles(start_server(tmp_path))
         name = new_name()
         token = ask(server, body(deviceName=name))["credentialsValue"]
         server.kill()
@@ -373,9 +369,8 @@ class TestStrategies:
             again.stop()
 
 
-def test_guessing_address_is_stopped_and_counted(start: Callable[..., RunningServer], tmp_path: Path) -> None:
-    asyncio.run(add_profiles(tmp_path / "guessed" / "data"))
-    server = start(directory=tmp_path / "guessed")
+def test_guessing_address_is_stopped_and_counted(start: Callable[..., RunningServer]) -> None:
+    server = add_profiles(start())
     with open_provisioning(server) as client:
         for number in range(1, FAILURES_PER_ADDRESS + 1):
             client.send(publish(body(("guess", str(number))), topic=REQUEST, qos=0))

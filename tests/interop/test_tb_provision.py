@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
 import subprocess
@@ -24,10 +23,9 @@ PORT = 8883
 
 
 @pytest.mark.needs(str(TB_CLIENT))
-def test_every_kind_of_credentials(start: Callable[..., RunningServer], tmp_path: Path) -> None:
-    asyncio.run(add_profiles(tmp_path / "server" / "data"))
+def test_every_kind_of_credentials(start: Callable[..., RunningServer]) -> None:
     host = f"127.{random.randint(1, 254)}.{random.randint(1, 254)}.{random.randint(2, 254)}"
-    server = start("--bind", host, "--mqtts-port", str(PORT), directory=tmp_path / "server")
+    server = add_profiles(start("--bind", host, "--mqtts-port", str(PORT)))
     made = server.rest.post(
         "/api/device?accessToken=stored", json={"name": "registered", "type": PROVISION_CHECK}
     )
