@@ -1,4 +1,4 @@
-"""How long a connection that asks for an identity lives, and how many there may be; a server in this process."""
+"""How long a connection that asks for an identity lives, and how many there may be, in this process."""
 
 from __future__ import annotations
 
