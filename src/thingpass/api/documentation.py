@@ -20,6 +20,7 @@ from thingpass.api.answers import JSON, SCHEMA_PLACE
 from thingpass.api.authorization import GuardedRoute, Role, role_of
 from thingpass.api.connections import ConnectionsShape
 from thingpass.api.customer_shapes import ClaimShape, CustomerInfoShape, CustomerShape, LinkShape
+from thingpass.api.kept_calls import RpcShape
 from thingpass.api.profile_shapes import ProfileInfoShape, ProfileNameShape, ProfileShape
 from thingpass.api.refusals import RefusalsShape
 from thingpass.api.server import ServerShape
@@ -63,6 +64,8 @@ SHAPES = (
     PageShape[ProfileShape],
     ProfileNameShape,
     CredentialsShape,
+    RpcShape,
+    PageShape[RpcShape],
     ConnectionsShape,
     RefusalsShape,
     ServerShape,

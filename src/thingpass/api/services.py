@@ -19,6 +19,7 @@ from thingpass.devices.provisioning import ProvisioningService
 from thingpass.devices.users import UserService
 from thingpass.identity.refusal_log import RefusalLog
 from thingpass.messaging.presence import Presence
+from thingpass.messaging.rpc import RpcService
 from thingpass.metrics import Counters
 from thingpass.settings import ApiSettings
 from thingpass.store.store import Store
@@ -56,6 +57,7 @@ class Services:
     latest: LatestValues
     series: SeriesService
     attributes: AttributeService
+    rpc: RpcService
     bus: Bus
     refusal_log: RefusalLog
     presence: Presence

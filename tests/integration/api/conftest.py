@@ -27,6 +27,7 @@ from thingpass.devices.tenants import ensure_default_tenant, new_profile
 from thingpass.devices.users import UserService
 from thingpass.identity.refusal_log import RefusalLog
 from thingpass.messaging.presence import Presence
+from thingpass.messaging.rpc import RpcService
 from thingpass.metrics import Counters
 from thingpass.settings import ApiSettings, DeviceSettings
 from thingpass.store.rows import Device, Tenant, User
@@ -99,6 +100,7 @@ async def api(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Api]:
     counters, refusal_log, devices = Counters(), RefusalLog(), DeviceService(store, bus, clock)
     ingest = Ingest(store)
     await ingest.start()
+    rpc = RpcService(store, clock, counters := Counters(), kept_for_s=3600)
     services = Services(
         settings=ApiSettings(),
         clock=clock,
@@ -115,7 +117,8 @@ async def api(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Api]:
         ingest=ingest,
         latest=LatestValues(store),
         series=SeriesService(store),
-        attributes=AttributeService(store, clock),
+        attributes=AttributeService(store, clock, bus=bus),
+        rpc=rpc,
         bus=bus,
         refusal_log=refusal_log,
         presence=Presence(),
@@ -135,6 +138,7 @@ async def api(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Api]:
     yield made
     await made.nobody.aclose()
     await made.admin.aclose()
+    await rpc.close()
     await ingest.stop()
     await bus.close()
     await store.close()

@@ -15,7 +15,7 @@ from tests.integration.api.test_authorization import SOME_ID, concrete
 from thingpass.api.authorization import RULES, Role
 from thingpass.api.tokens import NULL_UUID
 from thingpass.devices.claiming import FAILURES_PER_DEVICE
-from thingpass.store.rows import Customer, User
+from thingpass.store.rows import Customer, RpcCall, User
 
 NO_PERMISSION = "You don't have permission to perform this operation!"
 
@@ -253,6 +253,25 @@ class TestCustomersUser:
         device = (await api.admin.get(f"/api/device/{zeta.device_id}")).json()
         answer = await acme.client.post("/api/device", json={**device, "label": "mine"})
         assert_error(answer, 403, 20, NO_PERMISSION)
+
+    async def test_kept_calls_of_other_customers_are_refused(
+        self, api: Api, acme: Clerk, zeta: Clerk
+    ) -> None:
+        for clerk, status in ((acme, 200), (zeta, 403)):
+            call = RpcCall(
+                id=str(uuid.uuid4()),
+                tenant_id=api.tenant.id,
+                device_id=clerk.device_id,
+                created_at_ms=1,
+                expires_at_ms=2,
+                request_id=1,
+                oneway=True,
+                method="m",
+                params_json="1",
+                retries=0,
+            )
+            await api.services.store.add_rpc_call(call, most_live=9)
+            assert (await acme.client.get(f"/api/rpc/persistent/{call.id}")).status_code == status
 
     async def test_own_customer_and_its_users_and_no_others(self, api: Api, acme: Clerk, zeta: Clerk) -> None:
         page = {"pageSize": 9, "page": 0}
