@@ -130,12 +130,14 @@ class DeviceTransports:
             while self._changed_profiles or self._moved_devices:
                 profiles, self._changed_profiles = self._changed_profiles, set()
                 devices, self._moved_devices = self._moved_devices, set()
-                for index, connection in enumerate(self._connections()):
+                for index, connection in enumerate(list(self._connections())):
                     device = connection.device_or_none
                     if device is not None and (device.profile_id in profiles or device.id in devices):
                         await self._tell_one(connection, device, read_again=device.id in devices)
                     if index % CONNECTIONS_PER_TURN == CONNECTIONS_PER_TURN - 1:
                         await asyncio.sleep(0)
+        except Exception:  # the edge of this task: what was not told holds from the next connection on
+            log.exception("profile.not_followed")
         finally:
             self._telling = None
 
