@@ -9,6 +9,8 @@ from typing import Any, Self
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from tests.device import Device
 
@@ -32,7 +34,10 @@ class PahoDevice:
         with_certificate: bool = True,
         user_name: str | None = None,
         client_id: str = "",
+        clean_start: bool = True,
+        session_expiry_s: int | None = None,
     ) -> None:
+        """`clean_start` is clean session in MQTT 3; `session_expiry_s` is for MQTT 5."""
         self.messages: queue.Queue[mqtt.MQTTMessage] = queue.Queue()
         self.result: int | None = None
         self.reason_string: str | None = None
@@ -41,7 +46,15 @@ class PahoDevice:
         self._subscribed: queue.Queue[list[int]] = queue.Queue()
         self._disconnected: queue.Queue[int] = queue.Queue()
         self._device = device
-        self.client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=version)
+        clean_session = None if version is MQTT_5 else clean_start
+        self.client = mqtt.Client(
+            CallbackAPIVersion.VERSION2, client_id=client_id, protocol=version, clean_session=clean_session
+        )
+        self._options: dict[str, Any] = {}
+        if version is MQTT_5:
+            self._options = {"clean_start": clean_start, "properties": Properties(PacketTypes.CONNECT)}
+            if session_expiry_s is not None:
+                self._options["properties"].SessionExpiryInterval = session_expiry_s
         self.client.tls_set_context(_context(device, tls_version, with_certificate))
         if user_name is not None:
             self.client.username_pw_set(user_name)
@@ -53,7 +66,7 @@ class PahoDevice:
         self.client.on_disconnect = lambda _c, _d, _f, reason, _p: self._disconnected.put(reason.value)
 
     def __enter__(self) -> Self:
-        self.client.connect("127.0.0.1", self._device.port, keepalive=30)
+        self.client.connect("127.0.0.1", self._device.port, keepalive=30, **self._options)
         self.client.loop_start()
         self._answers.get(timeout=PATIENCE_S)
         return self
