@@ -8,10 +8,11 @@ QoS 1 waits in the protocol's state. So a session that waits costs about two kil
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 import msgspec
+import structlog
 
 from thingpass.messaging.listeners import Delivery, ReportDelivery, RpcRequest
 from thingpass.messaging.pushes import AttributePushes
@@ -19,15 +20,14 @@ from thingpass.messaging.rpc import RpcService
 from thingpass.mqtt.properties import Properties
 from thingpass.mqtt.reason_codes import ReasonCode
 from thingpass.mqtt.session_state import SessionState
-from thingpass.servers.device_payloads import attributes_removal, attributes_update, rpc_request
-from thingpass.servers.device_topics import (
-    ATTRIBUTES,
-    RPC_TO_DEVICE,
-    reply_topic,
-    topic_to_send,
-)
+from thingpass.servers.device_topics import Purpose, Topic
+from thingpass.servers.device_transport import DeviceTransport
+from thingpass.servers.payload_codecs import Codec
+from thingpass.servers.payload_faults import PayloadInvalid
 from thingpass.servers.subscriptions import Subscriptions
 from thingpass.store.rows import Value
+
+log = structlog.get_logger(__name__)
 
 MOST_KEYS_NOTED: Final = 1_000  # changed while the device was away; it then has to ask for all of them
 MOST_DELIVERIES_NOTED: Final = 200  # twice the calls that may wait for one device
@@ -43,6 +43,8 @@ class ToDevice(msgspec.Struct, frozen=True):
 class DeviceLink(Protocol):
     """A connection, as far as messages to its device are concerned."""
 
+    transport: DeviceTransport
+
     def publish_to_device(
         self,
         topic: str,
@@ -50,6 +52,7 @@ class DeviceLink(Protocol):
         *,
         properties: Properties | None = None,
         expires_at: float | None = None,
+        qos: int | None = None,
     ) -> int | None:
         """The packet identifier (0 at QoS 0); None if it was not sent, and then see `can_send()`."""
 
@@ -91,17 +94,18 @@ class MqttDeviceSession:
 
     # The life of the session
 
-    def subscribed(self, filters: Sequence[str]) -> None:
-        """The device subscribed to these; each time to calls, all that wait are sent (device API, 2.7)."""
-        if ATTRIBUTES.subscribe in filters and self.subscriptions.wants(ATTRIBUTES):
+    def subscribed(self, purpose: Purpose) -> None:
+        """The device subscribed to this; each time to calls, all that wait are sent (device API, 2.7)."""
+        if purpose is Purpose.ATTRIBUTES:
             self._to_device.pushes.listen(self.device_id, self)
-        if RPC_TO_DEVICE.subscribe in filters and self.subscriptions.wants(RPC_TO_DEVICE):
+        else:
             self._to_device.rpc.listen(self.device_id, self)
 
     def unsubscribed(self) -> None:
-        if not self.subscriptions.wants(ATTRIBUTES):
+        """The device unsubscribed from something."""
+        if self._wanted(Purpose.ATTRIBUTES) is None:
             self._to_device.pushes.leave(self.device_id, self)
-        if not self.subscriptions.wants(RPC_TO_DEVICE):
+        if self._wanted(Purpose.RPC_TO_DEVICE) is None:
             self._to_device.rpc.leave(self.device_id, self)
 
     def go_away(self, state: SessionState) -> None:
@@ -115,7 +119,7 @@ class MqttDeviceSession:
         keys, self._changed_keys = self._changed_keys, None
         if keys:
             self._to_device.pushes.push_again(self.device_id, keys)
-        if self.subscriptions.wants(RPC_TO_DEVICE):
+        if self._wanted(Purpose.RPC_TO_DEVICE) is not None:
             self._to_device.rpc.resume(self.device_id, self)
 
     def end(self) -> None:
@@ -137,23 +141,32 @@ class MqttDeviceSession:
     # What `messaging.listeners` asks of a listener
 
     def attributes_saved(self, values: Mapping[str, Value]) -> None:
-        self._push(attributes_update(values), values)
+        self._push(lambda codec: codec.attributes_update(values), values)
 
     def attributes_removed(self, keys: Sequence[str]) -> None:
-        self._push(attributes_removal(keys), keys)
+        self._push(lambda codec: codec.attributes_removal(keys), keys)
 
     def rpc_requested(self, request: RpcRequest, report: ReportDelivery) -> bool:
-        link = self._link
-        if link is None or not link.can_send():
+        link, wanted = self._link, self._wanted(Purpose.RPC_TO_DEVICE)
+        if link is None or wanted is None:
             return False
+        (row, qos), request_id = wanted, str(request.id)
+        try:
+            codec = link.transport.codec_down(row)
+            payload = codec.rpc_request(request_id, request.method, request.params_json)
+        except PayloadInvalid as error:
+            log.info("call.not_expressible", device_id=self.device_id, problem=error.sentence)
+            report(Delivery.REFUSED)
+            return True
         packet_id = link.publish_to_device(
-            topic_to_send(RPC_TO_DEVICE, request.id),
-            rpc_request(request.method, request.params_json),
+            row.topic_to_send(request_id),
+            payload,
             # MQTT5 4.10: where to answer, and to what; devices may go by the topic alone
             properties=Properties(
-                response_topic=reply_topic(request.id), correlation_data=str(request.id).encode()
+                response_topic=row.topic.replace("{id}", request_id), correlation_data=request_id.encode()
             ),
             expires_at=request.expires_at,
+            qos=qos,
         )
         if packet_id is None:
             if not link.can_send():
@@ -181,10 +194,23 @@ class MqttDeviceSession:
             }
         self._deliveries[packet_id] = (report, expires_at)
 
-    def _push(self, payload: bytes, keys: Iterable[str]) -> None:
+    def _wanted(self, purpose: Purpose) -> tuple[Topic, int] | None:
+        """The topic and the QoS for this; None: the device is away, or has not subscribed."""
         link = self._link
-        if link is not None and link.can_send():
-            link.publish_to_device(topic_to_send(ATTRIBUTES), payload)
+        if link is None or not link.can_send():
+            return None
+        return self.subscriptions.find(purpose, link.transport)
+
+    def _push(self, write: Callable[[Codec], bytes], keys: Iterable[str]) -> None:
+        link, wanted = self._link, self._wanted(Purpose.ATTRIBUTES)
+        if link is not None and wanted is not None:
+            row, qos = wanted
+            try:
+                payload = write(link.transport.codec_down(row))
+            except PayloadInvalid as error:
+                log.info("attributes.not_expressible", device_id=self.device_id, problem=error.sentence)
+                return
+            link.publish_to_device(row.topic_to_send(), payload, qos=qos)
         if link is None or not link.can_send():  # or it ended over this
             self._note(keys)
 
