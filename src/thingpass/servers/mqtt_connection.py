@@ -124,6 +124,7 @@ class MqttConnection:
         "_endpoint",
         "_evidence",
         "_fd",
+        "_flushing",
         "_linger_until",
         "_paused",
         "_refuse_with",
@@ -154,6 +155,7 @@ class MqttConnection:
         self._connection: Connection | None = None
         self._device_session: MqttDeviceSession | None = None  # once something is sent to it unasked
         self._subscriptions = Subscriptions()
+        self._flushing = False
         self._paused = 0
         self._closed = False
         self._linger_until: float | None = None
@@ -527,13 +529,19 @@ class MqttConnection:
             )
         if packet_id is not None:
             self.messages.counters.messages_sent += 1
-            self._send()
+            if not self._flushing:  # one write for all that is sent in this turn of the loop
+                self._flushing = True
+                self._services.loop.call_soon(self._flush)
         elif session.backed_up or self._endpoint.unsent_bytes > MOST_UNSENT_BYTES:
             log.info("connection.too_far_behind", device=self._device_name)
             self._end_with(ReasonCode.QUOTA_EXCEEDED, TOO_FAR_BEHIND)
         else:
             log.info("message.too_large", device=self._device_name, topic=topic, size_bytes=len(payload))
         return packet_id
+
+    def _flush(self) -> None:
+        self._flushing = False
+        self._send()
 
     # `telemetry.ingest` reports
 

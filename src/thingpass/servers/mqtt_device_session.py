@@ -112,10 +112,12 @@ class MqttDeviceSession:
         """The connection is gone, the session stays."""
         self.state = state
         self._link = None
+        self._report_all(Delivery.DELAYED)
 
     def come_back(self, link: DeviceLink) -> None:
         """The device is there again; what it did not acknowledge is on its way already."""
         self._link, self.state = link, None
+        self._report_all(Delivery.SENT)
         keys, self._changed_keys = self._changed_keys, None
         if keys:
             self._to_device.pushes.push_again(self.device_id, keys)
@@ -179,6 +181,10 @@ class MqttDeviceSession:
         else:
             self._expect(packet_id, report, request.expires_at, link.time())
         return True
+
+    def _report_all(self, delivery: Delivery) -> None:
+        for report, _ in tuple(self._deliveries.values()):
+            report(delivery)
 
     def delivered(self, packet_id: int, reason_code: int) -> None:
         """The device acknowledged what was sent under this identifier."""

@@ -294,6 +294,60 @@ class TestKept:
             await self.until_status(store, row, status)
             listener.reports[0](Delivery.DELIVERED)
 
+    async def test_a_device_that_is_away_has_time(
+        self,
+        rpc: RpcService,
+        store: SqliteStore,
+        device: Device,
+        clock: ManualClock,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Its session is kept: what was sent is sent again there, and does not count as tried in vain."""
+        monkeypatch.setattr("thingpass.messaging.rpc.ACKNOWLEDGED_WITHIN_S", 0.05)
+        listener = Listener()
+        rpc.listen(device.id, listener)
+        row = await rpc.call_and_keep(new_call(device, clock, retries=0))
+        await until(lambda: bool(listener.requests))
+        listener.reports[0](Delivery.DELAYED)
+        await self.until_status(store, row, "QUEUED")
+        await asyncio.sleep(0.1)
+        assert await self.kept(store, row) == row
+        listener.reports[0](Delivery.SENT)
+        await self.until_status(store, row, "FAILED")
+
+    async def test_a_device_that_is_back_at_once_finds_the_latest_of_its_calls(
+        self,
+        rpc: RpcService,
+        store: SqliteStore,
+        device: Device,
+        clock: ManualClock,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Also what the store has not committed yet."""
+        listener = Listener()
+        rpc.listen(device.id, listener)
+        row = await rpc.call_and_keep(new_call(device, clock, retries=1))
+        await until(lambda: bool(listener.requests))
+        await self.until_status(store, row, "SENT")
+        gate, update = asyncio.Event(), store.update_rpc_call
+
+        async def slow(call: RpcCall) -> bool:
+            await gate.wait()
+            return await update(call)
+
+        monkeypatch.setattr(store, "update_rpc_call", slow)
+        rpc.leave(device.id, listener)
+        again = Listener()
+        rpc.listen(device.id, again)
+        await until(lambda: bool(again.requests))
+        rpc.leave(device.id, again)
+        third = Listener()
+        rpc.listen(device.id, third)
+        gate.set()
+        await self.until_status(store, row, "FAILED")
+        assert (await self.kept(store, row)).attempts == 2
+        assert not third.requests
+
     async def test_what_failed_to_be_stored_is_not_answered(
         self,
         rpc: RpcService,
