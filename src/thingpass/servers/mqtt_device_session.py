@@ -88,7 +88,7 @@ class MqttDeviceSession:
         self.client_id = client_id
         self.subscriptions = subscriptions
         self._link: DeviceLink | None = link
-        self._deliveries: dict[int, tuple[ReportDelivery, float]] = {}
+        self._deliveries: dict[int, tuple[ReportDelivery, float]] | None = None
         self._changed_keys: dict[str, None] | None = None
         self.state: SessionState | None = None  # of a session whose device is away
 
@@ -129,7 +129,7 @@ class MqttDeviceSession:
         self._link = self.state = None
         self._to_device.pushes.leave(self.device_id, self)
         self._to_device.rpc.leave(self.device_id, self)
-        self._deliveries.clear()
+        self._deliveries = None
 
     @property
     def has_missed_too_much(self) -> bool:
@@ -183,17 +183,19 @@ class MqttDeviceSession:
         return True
 
     def _report_all(self, delivery: Delivery) -> None:
-        for report, _ in tuple(self._deliveries.values()):
+        for report, _ in tuple((self._deliveries or {}).values()):
             report(delivery)
 
     def delivered(self, packet_id: int, reason_code: int) -> None:
         """The device acknowledged what was sent under this identifier."""
-        found = self._deliveries.pop(packet_id, None)
+        found = self._deliveries.pop(packet_id, None) if self._deliveries else None
         if found is not None:
             refused = reason_code >= ReasonCode.UNSPECIFIED_ERROR
             found[0](Delivery.REFUSED if refused else Delivery.DELIVERED)
 
     def _expect(self, packet_id: int, report: ReportDelivery, expires_at: float, now: float) -> None:
+        if self._deliveries is None:
+            self._deliveries = {}
         if len(self._deliveries) >= MOST_DELIVERIES_NOTED:  # of messages that were dropped, nobody hears more
             self._deliveries = {
                 known: delivery for known, delivery in self._deliveries.items() if delivery[1] > now
