@@ -195,13 +195,13 @@ class Server:
         wheel = DeadlineWheel()
         wheel.start()
         opened.push_async_callback(wheel.stop)
+        open_connections: set[MqttConnection] = set()
+        transports = DeviceTransports(store, self._bus, open_connections)
+        opened.push_async_callback(transports.close)
         kept_sessions = KeptSessions(wheel, maximum=settings.mqtt.max_kept_sessions)
         # What a device proved itself with is gone: so is the session that it might come back to.
         self._bus.subscribe(CredentialsChanged, lambda m: kept_sessions.discard(m.device_id))
         self._bus.subscribe(DeviceRemoved, lambda m: kept_sessions.discard(m.device_id))
-        open_connections: set[MqttConnection] = set()
-        transports = DeviceTransports(store, self._bus, open_connections)
-        opened.push_async_callback(transports.close)
         services = ConnectionServices(
             loop=loop,
             wheel=wheel,
@@ -217,9 +217,9 @@ class Server:
                 maximum_packet_size=settings.mqtt.maximum_packet_size,
                 receive_maximum=settings.mqtt.receive_maximum,
             ),
+            transports=transports,
             to_device=to_device,
             kept_sessions=kept_sessions,
-            transports=transports,
             limits=Limits(
                 maximum_packet_size=settings.mqtt.maximum_packet_size,
                 receive_maximum=settings.mqtt.receive_maximum,

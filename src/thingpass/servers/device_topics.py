@@ -60,6 +60,10 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
         assert self.publish is not None, self.purpose
         return self.publish
 
+    def topic_to_publish(self, request_id: str) -> str:
+        """`publish` of a row that has an id in it: where a device answers to a request of the server."""
+        return self.topic.replace("{id}", request_id)
+
     def topic_to_send(self, request_id: str = "", piece: str = "") -> str:
         """`send` of a row that has one, with the numbers of a request in it."""
         assert self.send is not None, self.purpose

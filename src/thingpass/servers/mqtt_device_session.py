@@ -165,7 +165,7 @@ class MqttDeviceSession:
             payload,
             # MQTT5 4.10: where to answer, and to what; devices may go by the topic alone
             properties=Properties(
-                response_topic=row.topic.replace("{id}", request_id), correlation_data=request_id.encode()
+                response_topic=row.topic_to_publish(request_id), correlation_data=request_id.encode()
             ),
             expires_at=request.expires_at,
             qos=qos,

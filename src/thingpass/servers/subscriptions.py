@@ -11,11 +11,12 @@ from thingpass.servers.device_topics import Purpose, Topic
 from thingpass.servers.device_transport import DeviceTransport
 
 HIGHEST_QOS = 1  # what ThingsBoard grants at most (device API reference, 3)
-UNASKED = (Purpose.ATTRIBUTES, Purpose.RPC_TO_DEVICE)
-"""What a device is sent when something happens, and not because it asked."""
-
 MOST_SUBSCRIPTIONS = 100
 """The table has 30 filters, and there is one for each request that is waited for."""
+
+
+SENT_UNASKED = (Purpose.ATTRIBUTES, Purpose.RPC_TO_DEVICE)
+"""What is sent to a device that has subscribed to it, and to no other."""
 
 
 class Subscriptions:
@@ -67,7 +68,7 @@ class Subscriptions:
         purposes: list[Purpose] = []
         for subscription in subscriptions:
             row = transport.find_subscribable(subscription.topic_filter)
-            if row is not None and row.purpose in UNASKED and subscription.topic_filter in self._granted:
+            if row is not None and row.purpose in SENT_UNASKED and subscription.topic_filter in self._granted:
                 purposes.append(row.purpose)
         return list(dict.fromkeys(purposes))
 
