@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import ssl
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -36,6 +36,7 @@ class PahoDevice:
         client_id: str = "",
         clean_start: bool = True,
         session_expiry_s: int | None = None,
+        transport: Literal["tcp", "websockets"] = "tcp",
     ) -> None:
         """`clean_start` is clean session in MQTT 3; `session_expiry_s` is for MQTT 5."""
         self.messages: queue.Queue[mqtt.MQTTMessage] = queue.Queue()
@@ -45,10 +46,13 @@ class PahoDevice:
         self._answers: queue.Queue[None] = queue.Queue()
         self._subscribed: queue.Queue[list[int]] = queue.Queue()
         self._disconnected: queue.Queue[int] = queue.Queue()
-        self._device = device
-        clean_session = None if version is MQTT_5 else clean_start
+        self._port = device.port if transport == "tcp" else device.server.wss_port
         self.client = mqtt.Client(
-            CallbackAPIVersion.VERSION2, client_id=client_id, protocol=version, clean_session=clean_session
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            protocol=version,
+            transport=transport,
+            clean_session=None if version is MQTT_5 else clean_start,
         )
         self._options: dict[str, Any] = {}
         if version is MQTT_5:
@@ -66,7 +70,7 @@ class PahoDevice:
         self.client.on_disconnect = lambda _c, _d, _f, reason, _p: self._disconnected.put(reason.value)
 
     def __enter__(self) -> Self:
-        self.client.connect("127.0.0.1", self._device.port, keepalive=30, **self._options)
+        self.client.connect("127.0.0.1", self._port, keepalive=30, **self._options)
         self.client.loop_start()
         self._answers.get(timeout=PATIENCE_S)
         return self
@@ -77,7 +81,7 @@ class PahoDevice:
         self.client.disconnect()
         self.client.loop_stop()
 
-    def publish(self, topic: str, payload: str, *, qos: int = 1) -> None:
+    def publish(self, topic: str, payload: str | bytes, *, qos: int = 1) -> None:
         """Returns when the server has acknowledged (QoS 0: when it is sent)."""
         sending = self.client.publish(topic, payload, qos=qos)
         sending.wait_for_publish(PATIENCE_S)

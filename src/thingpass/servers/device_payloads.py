@@ -226,6 +226,14 @@ def attributes_removal(keys: Iterable[str]) -> bytes:
     return msgspec.json.encode({"deleted": list(keys)})
 
 
+def attributes_change(saved: Mapping[str, Value], removed: Iterable[str]) -> bytes:
+    """Both in one answer, as a device gets them that asks over HTTP."""
+    change: dict[str, Any] = {key: json_value(value) for key, value in saved.items()}
+    if removed := list(removed):
+        change["deleted"] = removed
+    return msgspec.json.encode(change)
+
+
 # RPC
 
 
@@ -235,6 +243,12 @@ def parse_rpc_method(payload: bytes) -> str:
     if "method" not in members:
         raise PayloadInvalid("The call has no `method`.")
     return _text(members["method"], "method")
+
+
+def rpc_request_with_id(request_id: int, method: str, params_json: str) -> bytes:
+    """A call to the device over HTTP, where no topic has the id (6); the parameters are put in as they are."""
+    params = msgspec.Raw(params_json.encode())
+    return msgspec.json.encode({"id": request_id, "method": method, "params": params})
 
 
 # Values
