@@ -246,7 +246,7 @@ def parse_rpc_method(payload: bytes) -> str:
 
 
 def rpc_request_with_id(request_id: int, method: str, params_json: str) -> bytes:
-    """A call to the device over HTTP, where no topic has the id (6); the parameters are put in as they are."""
+    """A call to a device over HTTP, where no topic has the id (6); the parameters stay as they are."""
     params = msgspec.Raw(params_json.encode())
     return msgspec.json.encode({"id": request_id, "method": method, "params": params})
 
