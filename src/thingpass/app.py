@@ -18,6 +18,7 @@ from thingpass.bus.local import LocalBus
 from thingpass.bus.messages import CredentialsChanged, DeviceRemoved
 from thingpass.clock import SystemClock
 from thingpass.devices.devices import DeviceService
+from thingpass.devices.profiles import ProfileService
 from thingpass.devices.tenants import ensure_default_tenant
 from thingpass.devices.users import UserService
 from thingpass.identity.authentication import Authentication
@@ -29,12 +30,13 @@ from thingpass.metrics import Counters
 from thingpass.mqtt.session import Limits
 from thingpass.servers.deadlines import DeadlineWheel
 from thingpass.servers.device_messages import MessageServices
+from thingpass.servers.device_transports import DeviceTransports
 from thingpass.servers.http_listener import HttpListener
 from thingpass.servers.kept_sessions import KeptSessions
 from thingpass.servers.listeners import TcpListener, TlsListener
 from thingpass.servers.mqtt_connection import ConnectionServices
 from thingpass.servers.mqtt_device_session import ToDevice
-from thingpass.servers.mqtt_reception import MqttReception, WebSocketReception
+from thingpass.servers.mqtt_reception import MqttConnections, MqttReception, WebSocketReception
 from thingpass.servers.reception import ListenerServices, Reception
 from thingpass.servers.server_identity import load_server_certificate
 from thingpass.settings import Secret, Settings
@@ -75,6 +77,7 @@ class Server:
         self._counters = Counters()
         self._presence = Presence()
         self._polls = LongPolls()
+        self._mqtt_connections = MqttConnections()
         self._bus = LocalBus()
         self._refusal_log = RefusalLog(
             kept=settings.identity.refusals_kept,
@@ -161,7 +164,9 @@ class Server:
         pushes = AttributePushes(attributes.find_shared, bus, self._counters)
         opened.push_async_callback(pushes.close)
 
-        connections = await self._open_mqtt(opened, ingest, attributes, authentication, ToDevice(pushes, rpc))
+        connections = await self._open_mqtt(
+            opened, store, ingest, attributes, authentication, ToDevice(pushes, rpc)
+        )
         services = Services(
             settings=settings.api,
             clock=clock,
@@ -169,6 +174,7 @@ class Server:
             local_secret=load_or_make_local_secret(settings.data_dir),
             store=store,
             devices=DeviceService(store, bus, clock),
+            profiles=ProfileService(store, bus, clock),
             users=users,
             ingest=ingest,
             latest=LatestValues(store),
@@ -202,6 +208,7 @@ class Server:
     async def _open_mqtt(
         self,
         opened: AsyncExitStack,
+        store: SqliteStore,
         ingest: Ingest,
         attributes: AttributeService,
         authentication: Authentication,
@@ -215,6 +222,8 @@ class Server:
         wheel = DeadlineWheel()
         wheel.start()
         opened.push_async_callback(wheel.stop)
+        transports = DeviceTransports(store, self._bus, self._mqtt_connections)
+        opened.push_async_callback(transports.close)
         kept_sessions = KeptSessions(wheel, maximum=settings.mqtt.max_kept_sessions)
         # What a device proved itself with is gone: so is the session that it might come back to.
         self._bus.subscribe(CredentialsChanged, lambda m: kept_sessions.discard(m.device_id))
@@ -234,6 +243,7 @@ class Server:
                 maximum_packet_size=settings.mqtt.maximum_packet_size,
                 receive_maximum=settings.mqtt.receive_maximum,
             ),
+            transports=transports,
             to_device=to_device,
             kept_sessions=kept_sessions,
             limits=Limits(
@@ -243,7 +253,7 @@ class Server:
                 session_expiry_maximum=settings.mqtt.maximum_session_expiry_s,
             ),
             maximum_keep_alive_s=settings.mqtt.maximum_keep_alive_s,
-            open_connections=set(),
+            open_connections=self._mqtt_connections.of("https"),
         )
         self._listener_services = ListenerServices(
             loop=loop,
@@ -261,8 +271,7 @@ class Server:
             ("ws", listeners.ws_port, False, WebSocketReception),
         ):
             if port is not None:
-                # A set of its own for each, so that connections are counted by listener without a counter.
-                own = msgspec.structs.replace(services, open_connections=set())
+                own = msgspec.structs.replace(services, open_connections=self._mqtt_connections.of(name))
                 reception = kind(
                     own, connections=self._mqtt_connections, max_connections=settings.mqtt.max_connections
                 )
@@ -271,7 +280,7 @@ class Server:
         self._pool = pool
         self._counters.refused = self._refusal_log.counts
         gauges = self._counters.set_gauge
-        gauges("connections_open", self._mqtt_connections)
+        gauges("connections_open", lambda: len(self._mqtt_connections))
         gauges("connections_by_listener", self._connections_by_listener)
         gauges("devices_connected", lambda: len(self._presence))
         gauges("device_requests_waiting", lambda: len(self._polls))
@@ -324,9 +333,6 @@ class Server:
 
     async def _drain(self) -> None:
         await asyncio.gather(*(each.drain(timeout_s=DRAIN_S) for each in self._receptions.values()))
-
-    def _mqtt_connections(self) -> int:
-        return sum(len(reception) for reception in self._receptions.values())
 
     def _connections_by_listener(self) -> dict[str, float]:
         counts: dict[str, float] = {name: len(each) for name, each in self._receptions.items()}

@@ -22,6 +22,7 @@ from thingpass.errors import ThingpassError
 from thingpass.identity.authentication import Authentication
 from thingpass.identity.decisions import Allowed, ConnectAttempt, Refused
 from thingpass.identity.refusal_log import RefusalLog
+from thingpass.identity.refusals import STORE_UNAVAILABLE
 from thingpass.messaging.presence import (
     CLOSE_CREDENTIALS_CHANGED,
     CLOSE_DEVICE_REMOVED,
@@ -47,6 +48,8 @@ from thingpass.mqtt.reason_codes import ReasonCode
 from thingpass.mqtt.session import Limits, Session
 from thingpass.servers.deadlines import DeadlineWheel
 from thingpass.servers.device_messages import MessageServices, receive_message
+from thingpass.servers.device_transport import DeviceTransport
+from thingpass.servers.device_transports import DEFAULT, DeviceTransports
 from thingpass.servers.kept_sessions import KeptSessions
 from thingpass.servers.misplaced import PLAIN_MQTT_PORT, Misplaced
 from thingpass.servers.mqtt_device_session import MqttDeviceSession, ToDevice
@@ -62,11 +65,11 @@ from thingpass.tls.evidence import Evidence, without_chain
 log = structlog.get_logger(__name__)
 stdlib_log = logging.getLogger(__name__)
 
-READS_PER_TURN: Final = 16  # records read from one connection before the others get their turn
 MOST_UNACKNOWLEDGED: Final = 2_000  # MQTT 3 has no Receive Maximum; above this the peer has to wait
 MOST_UNSENT_BYTES: Final = 1_048_576  # a peer that asks and does not read its answers is not read either
 MOST_WORK_WAITING: Final = 100
 LINGER_S: Final = 1.0  # how long a goodbye may take to reach the peer
+REFUSAL_HEARD_S: Final = 0.1  # how long a refused client has for reading why, before we end the connection
 
 NOT_STORED: Final = "The server could not store this now."
 TOO_FAR_BEHIND: Final = "Too many messages to this device are unread or unacknowledged."
@@ -99,6 +102,7 @@ class ConnectionServices(msgspec.Struct, frozen=True, kw_only=True):
     refusal_log: RefusalLog
     presence: Presence
     messages: MessageServices
+    transports: DeviceTransports
     to_device: ToDevice
     kept_sessions: KeptSessions
     limits: Limits
@@ -123,6 +127,7 @@ class MqttConnection:
         "_session",
         "_subscriptions",
         "_work",
+        "transport",
         "wheel_slot",
     )
 
@@ -149,6 +154,7 @@ class MqttConnection:
         self._closed = False
         self._linger_until: float | None = None
         self._work: OrderedWork | None = None
+        self.transport = DEFAULT
         self.wheel_slot = 0
 
     def start(self) -> None:
@@ -175,24 +181,19 @@ class MqttConnection:
             self._close("internal error")
 
     def _read_some(self) -> None:
-        channel, session, services = self._endpoint.channel, self._session, self._services
-        now = services.loop.time()
-        counters = services.messages.counters
-        for _ in range(READS_PER_TURN):
-            data = channel.read()
-            if data is None:
-                return
-            if not data:
-                self._close("peer closed the connection")
-                return
-            counters.bytes_received += len(data)
-            events = session.receive(data, now)
-            if events:
-                self._act_on(events)
-            if self._paused or self._closed or not channel.pending():
-                return
-        # Bytes wait inside OpenSSL, for which the socket will not become readable again.
-        services.loop.call_soon(self._ready_again)
+        channel, services = self._endpoint.channel, self._services
+        data = channel.read()
+        if data is None:
+            return
+        if not data:
+            self._close("peer closed the connection")
+            return
+        services.messages.counters.bytes_received += len(data)
+        events = self._session.receive(data, services.loop.time())
+        if events:
+            self._act_on(events)
+        if not self._paused and not self._closed and channel.pending():
+            services.loop.call_soon(self._ready_again)
 
     def _ready_again(self) -> None:
         if not self._closed and not self._paused:
@@ -289,19 +290,40 @@ class MqttConnection:
     async def _decide(self, attempt: ConnectAttempt, event: ConnectReceived) -> None:
         decision = await self._services.authentication.decide(self._evidence, attempt)
         if not self._closed:
-            self._decided(decision, event)
             self._resume(DECIDING)
+            self._decided(decision, event)
 
     def _decided(self, decision: Allowed | Refused, event: ConnectReceived) -> None:
         match decision:
             case Allowed():
-                self._accept(decision, event)
+                transport = self._services.transports.find(decision.device.profile_id)
+                if transport is not None:
+                    self.transport = transport
+                    self._accept(decision, event)
+                else:
+                    self._pause(DECIDING)
+                    self.run_in_order(self._read_profile(decision, event))
             case Refused():
                 self._session.refuse(
                     mqtt5=decision.mqtt5, mqtt3=decision.mqtt3, reason_string=decision.for_peer
                 )
         # What it proved has served: a connection keeps no certificate while it lives.
         self._evidence = without_chain(self._evidence)
+
+    async def _read_profile(self, allowed: Allowed, event: ConnectReceived) -> None:
+        """For the first device of a profile; those after it find what was read here."""
+        try:
+            transport = await self._services.transports.load(allowed.device.profile_id)
+        except ThingpassError as error:
+            if not self._closed:
+                refusal = STORE_UNAVAILABLE
+                self._record(Fault(refusal, {"problem": error.sentence}))
+                self._session.refuse(mqtt5=refusal.mqtt5, mqtt3=refusal.mqtt3, reason_string=refusal.for_peer)
+            return
+        if not self._closed:
+            self.transport = transport
+            self._accept(allowed, event)
+            self._resume(DECIDING)
 
     def _accept(self, allowed: Allowed, event: ConnectReceived) -> None:
         services, connect, evidence = self._services, event.connect, self._evidence
@@ -355,8 +377,9 @@ class MqttConnection:
     # What the peer asks
 
     def _subscribe_requested(self, event: SubscribeRequested) -> None:
-        self._session.grant(event.packet_id, self._subscriptions.subscribe(event.subscriptions))
-        if self._subscriptions.wants_something_unasked:
+        codes = self._subscriptions.subscribe(event.subscriptions, self.transport)
+        self._session.grant(event.packet_id, codes)
+        if self._subscriptions.wants_something_unasked(self.transport):
             self._make_device_session().subscribed([each.topic_filter for each in event.subscriptions])
 
     def _unsubscribe_requested(self, event: UnsubscribeRequested) -> None:
@@ -417,6 +440,15 @@ class MqttConnection:
         return self._device
 
     @property
+    def device_or_none(self) -> Device | None:
+        return self._device
+
+    def follow(self, device: Device, transport: DeviceTransport) -> None:
+        """The device's profile changed while it is connected."""
+        self._device = device
+        self.transport = transport
+
+    @property
     def messages(self) -> MessageServices:
         return self._services.messages
 
@@ -425,12 +457,18 @@ class MqttConnection:
             self._session.acknowledge(packet_id, reason_code)
 
     def refuse_message(self, message: MessagePublished, error: PayloadInvalid) -> None:
-        """Device API reference 2.3, case A: MQTT 5 hears of it and stays (QoS 1, 2), others are closed."""
+        """Device API reference 2.3, case A: MQTT 5 hears of it and stays (QoS 1, 2), others are closed.
+
+        Unless the profile says that they are not: MQTT 3 then gets its acknowledgement and hears nothing.
+        """
         self.messages.counters.messages_rejected += 1
         log.info(
             "message.rejected", device=self._device_name, topic=message.topic[:100], problem=error.sentence
         )
-        if self._session.protocol_version is ProtocolVersion.MQTT_5 and message.packet_id:
+        if message.packet_id and (
+            self._session.protocol_version is ProtocolVersion.MQTT_5
+            or self.transport.acknowledges_bad_payloads
+        ):
             self._session.acknowledge(message.packet_id, ReasonCode.PAYLOAD_FORMAT_INVALID)
         else:
             self._session.disconnect(ReasonCode.PAYLOAD_FORMAT_INVALID, error.sentence)
@@ -549,12 +587,21 @@ class MqttConnection:
         self._linger_until = self._services.loop.time() + LINGER_S
         self._leave()
         self._services.loop.remove_writer(self._fd)
-        self._endpoint.finish()
+        if self._device is None:
+            # Some clients (fusesource's for Java) see a goodbye that comes together with the refusal first,
+            # and report a lost connection instead of the reason.
+            self._services.loop.call_later(REFUSAL_HEARD_S, self._say_goodbye)
+        else:
+            self._say_goodbye()
         if self._paused:
             self._services.loop.add_reader(self._fd, self._ready)
             self._paused = 0
         self._services.wheel.forget(self)
         self._services.wheel.watch(self)
+
+    def _say_goodbye(self) -> None:
+        if not self._closed:
+            self._endpoint.finish()
 
     def _discard(self) -> None:
         if not self._endpoint.discard():
