@@ -209,6 +209,8 @@ class Server:
             pushes=pushes,
             rpc=rpc,
             polls=self._polls,
+            claims=claims,
+            provisioning=provisioning,
             server_methods=connections.messages,
             counters=self._counters,
             clock=clock,

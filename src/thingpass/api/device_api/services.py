@@ -6,6 +6,8 @@ import msgspec
 
 from thingpass.api.device_api.long_polls import LongPolls
 from thingpass.clock import Clock
+from thingpass.devices.claiming import ClaimService
+from thingpass.devices.provisioning import ProvisioningService
 from thingpass.identity.authentication import Authentication
 from thingpass.messaging.pushes import AttributePushes
 from thingpass.messaging.rpc import RpcService
@@ -26,6 +28,8 @@ class DeviceApiServices(msgspec.Struct, frozen=True, kw_only=True):
     pushes: AttributePushes
     rpc: RpcService
     polls: LongPolls
+    claims: ClaimService
+    provisioning: ProvisioningService
     server_methods: Asked  # what calls to the server are answered from
     counters: Counters
     clock: Clock
