@@ -21,6 +21,7 @@ from thingpass.api.device_api.attribute_updates import get_attribute_updates
 from thingpass.api.device_api.exchange import ClientGone, Exchange, PayloadTooLarge
 from thingpass.api.device_api.long_polls import NothingCame
 from thingpass.api.device_api.onboarding import post_claim, post_provision
+from thingpass.api.device_api.packages import get_firmware, get_software
 from thingpass.api.device_api.rpc import get_rpc, post_rpc, post_rpc_answer
 from thingpass.api.device_api.services import DeviceApiServices
 from thingpass.api.device_api.telemetry import get_attributes, post_attributes, post_telemetry
@@ -68,6 +69,11 @@ ROUTES: Final = (
     Route("POST", "provision", "provision", post_provision, is_for_devices=False),
 )
 
+PACKAGE_ROUTES: Final = (
+    Route("GET", "firmware", "firmware", get_firmware),
+    Route("GET", "software", "software", get_software),
+)
+
 NOTHING_HERE: Final = "The device API has nothing at this path."
 
 
@@ -79,7 +85,7 @@ class DeviceApi:
         self._services = services
         self._routes: dict[str, dict[str, Route]] = {}
         self._open_routes: dict[str, dict[str, Route]] = {}
-        for row in ROUTES:
+        for row in ROUTES if services.downloads is None else (*ROUTES, *PACKAGE_ROUTES):
             routes = self._routes if row.is_for_devices else self._open_routes
             routes.setdefault(row.path, {})[row.method] = row
 

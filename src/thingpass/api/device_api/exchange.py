@@ -120,8 +120,11 @@ class Exchange:
         await self._send({"type": "http.response.start", "status": 200, "headers": fields})
         await self._send({"type": "http.response.body", "body": first, "more_body": True})
         if size:
-            async for piece in pieces:
-                await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+            with self.watch_client() as gone:
+                async for piece in pieces:
+                    if gone.done():
+                        raise ClientGone  # the rest is not read for nobody
+                    await self._send({"type": "http.response.body", "body": piece, "more_body": True})
         await self._send({"type": "http.response.body", "body": b""})
 
     async def answer(
