@@ -275,9 +275,8 @@ class MqttConnection:
 
     def _connect_received(self, event: ConnectReceived) -> None:
         connect = event.connect
-        refusal = self._misplaced.mqtt
-        if refusal is not None:
-            self._refuse(Fault(refusal, {"client_id": connect.client_id}))
+        if self._misplaced.mqtt is not None:
+            self._refuse(Fault(self._misplaced.mqtt, {"client_id": connect.client_id}))
             return
         if asks_for_identity(connect):
             self._open_provisioning(connect)
