@@ -52,6 +52,7 @@ def test_telemetry_and_attributes_work_unmodified(device_with_certificate: Calla
         "telemetry": True,
         "telemetry with time": True,
         "attributes": [True, {"interval": 30}, {"deleted": ["mode"]}],
+        "claim": True,
         "requested attributes": [{"client": {"model": "T-1000"}}, None],
         "current time": True,
         "limits received": True,
