@@ -194,6 +194,20 @@ METRICS: tuple[MetricRow, ...] = (
         help="Times that reading from devices paused because the store was behind.",
     ),
     MetricRow(
+        name="thingpass_provisioning_total",
+        kind="counter",
+        attribute="provisioning",
+        help="Requests of devices for an identity, by what became of them.",
+        label="status",
+    ),
+    MetricRow(
+        name="thingpass_claims_total",
+        kind="counter",
+        attribute="claims",
+        help="Claims that devices offered and customers tried, by what became of them.",
+        label="result",
+    ),
+    MetricRow(
         name="thingpass_rpc_calls_total",
         kind="counter",
         attribute="rpc_calls",
@@ -289,6 +303,7 @@ class Counters:
     __slots__ = (
         "attribute_pushes",
         "bytes_received",
+        "claims",
         "commit_messages",
         "commit_seconds",
         "commits",
@@ -307,6 +322,7 @@ class Counters:
         "messages_rejected",
         "messages_sent",
         "points_stored",
+        "provisioning",
         "publishes_acknowledged",
         "reading_paused",
         "refused",
@@ -338,6 +354,8 @@ class Counters:
         self.refused: dict[str, int] = {}
         self.http_requests: dict[str, int] = {}
         self.device_requests: dict[str, int] = {}
+        self.provisioning: dict[str, int] = {}
+        self.claims: dict[str, int] = {}
         self.handshake_seconds = Histogram(SECONDS)
         self.commit_seconds = Histogram(SECONDS)
         self.commit_messages = Histogram(BATCH_SIZES)

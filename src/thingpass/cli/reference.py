@@ -28,6 +28,7 @@ GROUP_TITLES = {
     "http": "HTTP",
     "store": "Store",
     "identity": "Identity",
+    "devices": "Devices",
     "api": "REST API and administrator",
     "log": "Logs",
 }
