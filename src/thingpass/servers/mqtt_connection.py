@@ -49,7 +49,7 @@ from thingpass.mqtt.session import Limits, Session
 from thingpass.servers.deadlines import DeadlineWheel
 from thingpass.servers.device_messages import MessageServices, receive_message
 from thingpass.servers.device_transport import DeviceTransport
-from thingpass.servers.device_transports import DEFAULT
+from thingpass.servers.device_transports import DEFAULT, DeviceTransports
 from thingpass.servers.kept_sessions import KeptSessions
 from thingpass.servers.misplaced import PLAIN_MQTT_PORT, Misplaced
 from thingpass.servers.mqtt_device_session import MqttDeviceSession, ToDevice
