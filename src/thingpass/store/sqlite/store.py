@@ -11,13 +11,18 @@ from thingpass.store.sqlite.credentials import CredentialRows
 from thingpass.store.sqlite.database import Database
 from thingpass.store.sqlite.devices import Devices
 from thingpass.store.sqlite.directory import DATABASE, DirectoryLock, prepare_directory
+from thingpass.store.sqlite.ota_packages import OtaPackages
+from thingpass.store.sqlite.ota_rollouts import OtaRollouts
+from thingpass.store.sqlite.package_files import PackageFiles
 from thingpass.store.sqlite.profiles import Profiles
 from thingpass.store.sqlite.series import Series
 from thingpass.store.sqlite.tenants import Tenants
 from thingpass.store.sqlite.users import Users
 
 
-class SqliteStore(Series, Tenants, Users, Profiles, Devices, CredentialRows, Attributes):
+class SqliteStore(
+    Series, Tenants, Users, Profiles, Devices, CredentialRows, Attributes, OtaPackages, OtaRollouts
+):
     """Everything in one directory; see `store.store.Store` for what the methods promise.
 
     `synchronous`: "full" makes a write that returned survive power loss, "normal" only `kill -9`.
@@ -45,6 +50,7 @@ class SqliteStore(Series, Tenants, Users, Profiles, Devices, CredentialRows, Att
             unfolded_messages=unfolded_messages,
             fold_after_s=fold_after_s,
         )
+        self._files = PackageFiles(directory)
         self._directory = directory
         self._lock = DirectoryLock(directory)
 
@@ -53,6 +59,7 @@ class SqliteStore(Series, Tenants, Users, Profiles, Devices, CredentialRows, Att
         self._lock.acquire()
         try:
             self._database.open()
+            self.open_packages()
             await self.open_series()
         except BaseException:
             await self.close()
@@ -60,6 +67,7 @@ class SqliteStore(Series, Tenants, Users, Profiles, Devices, CredentialRows, Att
 
     async def close(self) -> None:
         await self.close_series()
+        await self._files.close()
         await self._database.close()
         self._lock.release()
 
