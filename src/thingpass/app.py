@@ -15,6 +15,7 @@ from thingpass.bus.local import LocalBus
 from thingpass.bus.messages import CredentialsChanged, DeviceRemoved
 from thingpass.clock import SystemClock
 from thingpass.devices.devices import DeviceService
+from thingpass.devices.ota import make_ota
 from thingpass.devices.tenants import ensure_default_tenant
 from thingpass.devices.users import UserService
 from thingpass.identity.authentication import Authentication
@@ -133,6 +134,18 @@ class Server:
         authentication = Authentication(store, bus, clock, self._refusal_log, settings.identity)
         opened.callback(authentication.close)
         self._end_connections_on_news()
+        devices = DeviceService(store, bus, clock)
+        ota = make_ota(
+            settings.ota,
+            store=store,
+            devices=devices,
+            ingest=ingest,
+            bus=bus,
+            clock=clock,
+            counters=self._counters,
+        )
+        await ota.start()
+        opened.push_async_callback(ota.stop)
 
         await self._open_mqtt(opened, ingest, attributes, authentication)
         services = Services(
@@ -141,12 +154,13 @@ class Server:
             data_dir=settings.data_dir,
             local_secret=load_or_make_local_secret(settings.data_dir),
             store=store,
-            devices=DeviceService(store, bus, clock),
+            devices=devices,
             users=users,
             ingest=ingest,
             latest=LatestValues(store),
             series=SeriesService(store),
             attributes=attributes,
+            ota=ota,
             bus=bus,
             refusal_log=self._refusal_log,
             presence=self._presence,

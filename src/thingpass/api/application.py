@@ -14,6 +14,8 @@ from thingpass.api import (
     documentation,
     health,
     login,
+    ota_packages,
+    ota_updates,
     profiles,
     refusals,
     server,
@@ -31,6 +33,8 @@ ROUTERS = (
     devices.router,
     credentials.router,
     profiles.router,
+    ota_packages.router,
+    ota_updates.router,
     telemetry.router,
     attributes.router,
     connectivity.router,
@@ -52,7 +56,9 @@ def create_application(services: Services) -> FastAPI:
         title=documentation.TITLE,
         openapi_url=None,  # FastAPI's own pages load scripts from a CDN; documentation.py has ours
         redirect_slashes=False,
-        middleware=[Middleware(Edge, counters=services.counters)],
+        middleware=[
+            Middleware(Edge, counters=services.counters, upload_bytes=services.ota.packages.maximum_bytes)
+        ],
     )
     application.state.services = services
     application.state.authentication = Authentication(services)

@@ -19,6 +19,7 @@ from thingpass import __version__
 from thingpass.api.answers import JSON, SCHEMA_PLACE
 from thingpass.api.authorization import GuardedRoute, Role, role_of
 from thingpass.api.connections import ConnectionsShape
+from thingpass.api.ota_shapes import OtaPackageShape, OtaRolloutsShape, OtaStateShape
 from thingpass.api.refusals import RefusalsShape
 from thingpass.api.server import ServerShape
 from thingpass.api.thingsboard_shapes import (
@@ -53,6 +54,10 @@ SHAPES = (
     ProfileInfoShape,
     PageShape[ProfileInfoShape],
     CredentialsShape,
+    OtaPackageShape,
+    PageShape[OtaPackageShape],
+    OtaRolloutsShape,
+    PageShape[OtaStateShape],
     ConnectionsShape,
     RefusalsShape,
     ServerShape,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
@@ -89,6 +90,8 @@ def make_page_link(
     text_search: str | None,
     sort_property: str | None,
     sort_order: str | None,
+    *,
+    columns: Mapping[str, str] = SORT_COLUMNS,
 ) -> PageLink:
     """Raises Invalid with ThingsBoard's sentences."""
     if size is None or page is None:
@@ -103,12 +106,12 @@ def make_page_link(
     link = PageLink(size=size, page=page, text_search=text_search or None)
     if not sort_property:
         return link
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]{0,99}", sort_property) or sort_property not in SORT_COLUMNS:
-        raise Invalid("Invalid sort property", mend=f"One of {', '.join(SORT_COLUMNS)}.")
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]{0,99}", sort_property) or sort_property not in columns:
+        raise Invalid("Invalid sort property", mend=f"One of {', '.join(columns)}.")
     order = (sort_order or "ASC").upper()
     if order not in ("ASC", "DESC"):
         raise Invalid(f"Unsupported sort order '{order[:20]}'! Only 'ASC' or 'DESC' types are allowed.")
-    return msgspec.structs.replace(link, sort_by=SORT_COLUMNS[sort_property], descending=order == "DESC")
+    return msgspec.structs.replace(link, sort_by=columns[sort_property], descending=order == "DESC")
 
 
 async def _page_link(

@@ -11,6 +11,7 @@ import msgspec
 from thingpass.bus.bus import Bus
 from thingpass.clock import Clock
 from thingpass.devices.devices import DeviceService
+from thingpass.devices.ota import Ota
 from thingpass.devices.users import UserService
 from thingpass.identity.refusal_log import RefusalLog
 from thingpass.messaging.presence import Presence
@@ -46,6 +47,7 @@ class Services:
     latest: LatestValues
     series: SeriesService
     attributes: AttributeService
+    ota: Ota
     bus: Bus
     refusal_log: RefusalLog
     presence: Presence

@@ -18,12 +18,13 @@ from thingpass.api.services import ListenerAddress, Services
 from thingpass.bus.local import LocalBus
 from thingpass.clock import ManualClock
 from thingpass.devices.devices import DeviceService
+from thingpass.devices.ota import make_ota
 from thingpass.devices.tenants import ensure_default_tenant, new_profile
 from thingpass.devices.users import UserService
 from thingpass.identity.refusal_log import RefusalLog
 from thingpass.messaging.presence import Presence
 from thingpass.metrics import Counters
-from thingpass.settings import ApiSettings
+from thingpass.settings import ApiSettings, OtaSettings
 from thingpass.store.rows import Device, Tenant, User
 from thingpass.store.sqlite.store import SqliteStore
 from thingpass.telemetry.attributes import AttributeService
@@ -93,22 +94,33 @@ async def api(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Api]:
     await store.add_user(administrator(tenant.id, clock.now_ms()))
     ingest = Ingest(store)
     await ingest.start()
+    devices, counters = DeviceService(store, bus, clock), Counters()
+    ota = make_ota(
+        OtaSettings(maximum_package_bytes=1_000_000),
+        store=store,
+        devices=devices,
+        ingest=ingest,
+        bus=bus,
+        clock=clock,
+        counters=counters,
+    )
     services = Services(
         settings=ApiSettings(),
         clock=clock,
         data_dir=tmp_path / "data",
         local_secret=load_or_make_local_secret(tmp_path / "data"),
         store=store,
-        devices=DeviceService(store, bus, clock),
+        devices=devices,
         users=users,
         ingest=ingest,
         latest=LatestValues(store),
         series=SeriesService(store),
         attributes=AttributeService(store, clock),
+        ota=ota,
         bus=bus,
         refusal_log=RefusalLog(),
         presence=Presence(),
-        counters=Counters(),
+        counters=counters,
         trust_pem=lambda: TRUST_PEM,
         addresses=lambda: [
             ListenerAddress("http", "0.0.0.0", 8080),
@@ -124,6 +136,7 @@ async def api(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Api]:
     yield made
     await made.nobody.aclose()
     await made.admin.aclose()
+    await ota.stop()
     await ingest.stop()
     await bus.close()
     await store.close()
