@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from functools import partial
 
 import msgspec
 import structlog
@@ -16,6 +17,8 @@ from thingpass.bus.messages import CredentialsChanged, DeviceRemoved
 from thingpass.clock import SystemClock
 from thingpass.devices.devices import DeviceService
 from thingpass.devices.ota import make_ota
+from thingpass.devices.ota_checks import check_assignable
+from thingpass.devices.profiles import ProfileService
 from thingpass.devices.tenants import ensure_default_tenant
 from thingpass.devices.users import UserService
 from thingpass.identity.authentication import Authentication
@@ -25,8 +28,9 @@ from thingpass.metrics import Counters
 from thingpass.mqtt.session import Limits
 from thingpass.servers.deadlines import DeadlineWheel
 from thingpass.servers.device_messages import MessageServices
+from thingpass.servers.device_transports import DeviceTransports
 from thingpass.servers.http_listener import HttpListener
-from thingpass.servers.mqtt_connection import ConnectionServices
+from thingpass.servers.mqtt_connection import ConnectionServices, MqttConnection
 from thingpass.servers.mqtt_listeners import MqttListener, MqttTlsListener, drain
 from thingpass.servers.server_identity import load_server_certificate
 from thingpass.settings import Secret, Settings
@@ -135,10 +139,12 @@ class Server:
         opened.callback(authentication.close)
         self._end_connections_on_news()
         devices = DeviceService(store, bus, clock)
+        profiles = ProfileService(store, bus, clock, check_package=partial(check_assignable, store))
         ota = make_ota(
             settings.ota,
             store=store,
             devices=devices,
+            profiles=profiles,
             ingest=ingest,
             bus=bus,
             clock=clock,
@@ -147,7 +153,7 @@ class Server:
         await ota.start()
         opened.push_async_callback(ota.stop)
 
-        await self._open_mqtt(opened, ingest, attributes, authentication)
+        await self._open_mqtt(opened, store, ingest, attributes, authentication)
         services = Services(
             settings=settings.api,
             clock=clock,
@@ -155,6 +161,7 @@ class Server:
             local_secret=load_or_make_local_secret(settings.data_dir),
             store=store,
             devices=devices,
+            profiles=profiles,
             users=users,
             ingest=ingest,
             latest=LatestValues(store),
@@ -178,6 +185,7 @@ class Server:
     async def _open_mqtt(
         self,
         opened: AsyncExitStack,
+        store: SqliteStore,
         ingest: Ingest,
         attributes: AttributeService,
         authentication: Authentication,
@@ -190,6 +198,9 @@ class Server:
         wheel = DeadlineWheel()
         wheel.start()
         opened.push_async_callback(wheel.stop)
+        open_connections: set[MqttConnection] = set()
+        transports = DeviceTransports(store, self._bus, open_connections)
+        opened.callback(transports.close)
         services = ConnectionServices(
             loop=loop,
             wheel=wheel,
@@ -204,13 +215,14 @@ class Server:
                 maximum_packet_size=settings.mqtt.maximum_packet_size,
                 receive_maximum=settings.mqtt.receive_maximum,
             ),
+            transports=transports,
             limits=Limits(
                 maximum_packet_size=settings.mqtt.maximum_packet_size,
                 receive_maximum=settings.mqtt.receive_maximum,
                 connect_timeout_s=settings.mqtt.connect_timeout_s,
             ),
             maximum_keep_alive_s=settings.mqtt.maximum_keep_alive_s,
-            open_connections=set(),
+            open_connections=open_connections,
         )
         opened.push_async_callback(drain, services.open_connections, timeout_s=DRAIN_S)
         self._mqtts = MqttTlsListener(

@@ -20,6 +20,7 @@ from thingpass.api.answers import JSON, SCHEMA_PLACE
 from thingpass.api.authorization import GuardedRoute, Role, role_of
 from thingpass.api.connections import ConnectionsShape
 from thingpass.api.ota_shapes import OtaPackageShape, OtaRolloutsShape, OtaStateShape
+from thingpass.api.profile_shapes import ProfileInfoShape, ProfileNameShape, ProfileShape
 from thingpass.api.refusals import RefusalsShape
 from thingpass.api.server import ServerShape
 from thingpass.api.thingsboard_shapes import (
@@ -29,7 +30,6 @@ from thingpass.api.thingsboard_shapes import (
     ErrorShape,
     JwtPair,
     PageShape,
-    ProfileInfoShape,
     TypeShape,
     UserShape,
 )
@@ -53,6 +53,9 @@ SHAPES = (
     TypeShape,
     ProfileInfoShape,
     PageShape[ProfileInfoShape],
+    ProfileShape,
+    PageShape[ProfileShape],
+    ProfileNameShape,
     CredentialsShape,
     OtaPackageShape,
     PageShape[OtaPackageShape],

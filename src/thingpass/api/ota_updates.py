@@ -41,7 +41,6 @@ async def post_assignment(body: OtaAssignmentBody, caller: CallerOf, services: S
         await assignments.assign_to_device(caller.tenant_id, body.device_id, body.type, package_id)
     elif body.device_profile_id is not None:
         await assignments.assign_to_profile(caller.tenant_id, body.device_profile_id, body.type, package_id)
-    services.ota.rollouts.wake()
     return Response(status_code=200)
 
 

@@ -117,16 +117,6 @@ class TypeShape(Shape, frozen=True):
     entity_type: str = "DEVICE"
 
 
-class ProfileInfoShape(Shape, frozen=True):
-    id: EntityId
-    name: TypeName
-    tenant_id: EntityId
-    image: str | None = None
-    default_dashboard_id: EntityId | None = None
-    type: str = "DEFAULT"
-    transport_type: str = "DEFAULT"
-
-
 class CredentialsShape(Shape, frozen=True):
     id: BareId
     created_time: Milliseconds
@@ -190,8 +180,8 @@ def _device_members(device: Device) -> _DeviceMembers:
         "device_profile_id": EntityId(entity_type="DEVICE_PROFILE", id=device.profile_id),
         "version": device.version,
         "device_data": _DEVICE_DATA,
-        "firmware_id": _package_id(device.firmware_id),
-        "software_id": _package_id(device.software_id),
+        "firmware_id": package_id_shape(device.firmware_id),
+        "software_id": package_id_shape(device.software_id),
     }
 
 
@@ -205,14 +195,6 @@ def device_info_shape(device: Device, *, active: bool) -> DeviceInfoShape:
 
 def type_shape(profile: DeviceProfile) -> TypeShape:
     return TypeShape(tenant_id=EntityId(entity_type="TENANT", id=profile.tenant_id), type=profile.name)
-
-
-def profile_info_shape(profile: DeviceProfile) -> ProfileInfoShape:
-    return ProfileInfoShape(
-        id=EntityId(entity_type="DEVICE_PROFILE", id=profile.id),
-        name=profile.name,
-        tenant_id=EntityId(entity_type="TENANT", id=profile.tenant_id),
-    )
 
 
 def credentials_shape(credentials: Credentials) -> CredentialsShape:
@@ -236,7 +218,7 @@ def page_shape(items: list[ItemT], link: PageLink, total: int) -> PageShape[Item
     )
 
 
-def _package_id(package_id: str | None) -> EntityId | None:
+def package_id_shape(package_id: str | None) -> EntityId | None:
     return None if package_id is None else EntityId(entity_type="OTA_PACKAGE", id=package_id)
 
 

@@ -15,6 +15,7 @@ from thingpass.devices.ota_downloads import OtaDownloads
 from thingpass.devices.ota_packages import OtaPackageService
 from thingpass.devices.ota_rollouts import OtaRolloutService
 from thingpass.devices.ota_states import OtaStates, StateStore
+from thingpass.devices.profiles import ProfileService
 from thingpass.metrics import Counters
 from thingpass.settings import OtaSettings
 from thingpass.store.store import OtaRolloutStore
@@ -48,6 +49,7 @@ def make_ota(
     *,
     store: OtaStore,
     devices: DeviceService,
+    profiles: ProfileService,
     ingest: Ingest,
     bus: Bus,
     clock: Clock,
@@ -60,7 +62,7 @@ def make_ota(
     counters.set_gauge("ota_devices_waiting", lambda: rollouts.waiting)
     return Ota(
         packages=OtaPackageService(store, clock, maximum_bytes=settings.maximum_package_bytes),
-        assignments=OtaAssignments(store, devices),
+        assignments=OtaAssignments(devices, profiles),
         downloads=OtaDownloads(store, blocks, counters),
         rollouts=rollouts,
         states=OtaStates(store),

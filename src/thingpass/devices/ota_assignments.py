@@ -1,6 +1,7 @@
-"""Which package a device or a profile is given, checked (REST reference, 3.9).
+"""Giving a package to a device or to a profile, without saying all else that they are.
 
-Nobody is told here: the store notes the change with it, and `ota_rollouts` carries it out.
+Nobody is told here: the store notes the change with it, and `ota_rollouts` carries it out. Whether a package
+may be given is checked by those who save devices and profiles, by `ota_checks`.
 """
 
 from __future__ import annotations
@@ -8,16 +9,14 @@ from __future__ import annotations
 import msgspec
 
 from thingpass.devices.devices import DeviceService
-from thingpass.devices.ota_checks import check_assignable
-from thingpass.devices.ota_packages import PackageStore
-from thingpass.errors import NotFound
+from thingpass.devices.profiles import ProfileService
 from thingpass.store.rows import OTA_FIRMWARE, Device, DeviceProfile
 
 
 class OtaAssignments:
-    def __init__(self, store: PackageStore, devices: DeviceService) -> None:
-        self._store = store
+    def __init__(self, devices: DeviceService, profiles: ProfileService) -> None:
         self._devices = devices
+        self._profiles = profiles
 
     async def assign_to_device(
         self, tenant_id: str, device_id: str, kind: str, package_id: str | None
@@ -34,12 +33,9 @@ class OtaAssignments:
         self, tenant_id: str, profile_id: str, kind: str, package_id: str | None
     ) -> DeviceProfile:
         """For all its devices that have none of their own. Raises NotFound, Invalid, `version-conflict`."""
-        profile = await self._store.find_profile(profile_id)
-        if profile is None or profile.tenant_id != tenant_id:
-            raise NotFound(f"Device profile with id [{profile_id}] is not found")
-        await check_assignable(self._store, tenant_id, profile.id, kind, package_id)
+        profile = await self._profiles.get(tenant_id, profile_id)
         if kind == OTA_FIRMWARE:
             wanted = msgspec.structs.replace(profile, default_firmware_id=package_id)
         else:
             wanted = msgspec.structs.replace(profile, default_software_id=package_id)
-        return await self._store.update_profile(wanted)
+        return await self._profiles.update(wanted)

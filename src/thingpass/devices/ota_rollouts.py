@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from thingpass.bus.bus import Bus, Subscription
-from thingpass.bus.messages import CredentialsChanged, DeviceUpdated, SharedAttributesChanged
+from thingpass.bus.messages import CredentialsChanged, DeviceUpdated, ProfileChanged, SharedAttributesChanged
 from thingpass.clock import Clock
 from thingpass.devices.ota_keys import ALL_ATTRIBUTE_KEYS, ATTRIBUTE_KEYS, announcement, target_samples
 from thingpass.errors import ThingpassError
@@ -60,6 +60,7 @@ class OtaRolloutService:
         # A new device may follow a profile with packages; its credentials are what is told of it.
         self._subscriptions = [
             self._bus.subscribe(DeviceUpdated, lambda _: self.wake()),
+            self._bus.subscribe(ProfileChanged, lambda _: self.wake()),
             self._bus.subscribe(CredentialsChanged, lambda _: self.wake()),
         ]
         self._task = asyncio.create_task(self._run(), name="ota-rollouts")

@@ -64,7 +64,7 @@ class DeviceProfile(msgspec.Struct, frozen=True, kw_only=True):
     transport_json: str | None = None  # ThingsBoard's `transportConfiguration`; None: all of it default
     provision_type: str = PROVISION_DISABLED  # PROVISION_...
     provision_key: str | None = None  # unique over the whole installation
-    provision_secret: str | None = None  # of PROVISION_X509_CHAIN: the certificate of the authority, as PEM
+    provision_secret: str | None = None  # PROVISION_X509_CHAIN: the authority's certificates
     provision_pattern: str | None = None  # PROVISION_X509_CHAIN: group 1 of a match is the device's name
     provision_creates: bool = False  # PROVISION_X509_CHAIN: a device that is not known yet is made
     default_firmware_id: str | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -19,6 +20,8 @@ from thingpass.bus.local import LocalBus
 from thingpass.clock import ManualClock
 from thingpass.devices.devices import DeviceService
 from thingpass.devices.ota import make_ota
+from thingpass.devices.ota_checks import check_assignable
+from thingpass.devices.profiles import ProfileService
 from thingpass.devices.tenants import ensure_default_tenant, new_profile
 from thingpass.devices.users import UserService
 from thingpass.identity.refusal_log import RefusalLog
@@ -95,10 +98,12 @@ async def api(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Api]:
     ingest = Ingest(store)
     await ingest.start()
     devices, counters = DeviceService(store, bus, clock), Counters()
+    profiles = ProfileService(store, bus, clock, check_package=partial(check_assignable, store))
     ota = make_ota(
         OtaSettings(maximum_package_bytes=1_000_000),
         store=store,
         devices=devices,
+        profiles=profiles,
         ingest=ingest,
         bus=bus,
         clock=clock,
@@ -111,6 +116,7 @@ async def api(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Api]:
         local_secret=load_or_make_local_secret(tmp_path / "data"),
         store=store,
         devices=devices,
+        profiles=profiles,
         users=users,
         ingest=ingest,
         latest=LatestValues(store),

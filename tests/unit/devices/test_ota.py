@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -15,6 +16,8 @@ from thingpass.clock import ManualClock
 from thingpass.devices.devices import DeviceService
 from thingpass.devices.ota import Ota, make_ota
 from thingpass.devices.ota_blocks import BLOCK_BYTES, OtaBlocks
+from thingpass.devices.ota_checks import check_assignable
+from thingpass.devices.profiles import ProfileService
 from thingpass.errors import Invalid, NotFound, Unavailable
 from thingpass.metrics import Counters
 from thingpass.settings import OtaSettings
@@ -33,6 +36,7 @@ class House:
         self.counters = Counters()
         self.ingest = Ingest(store)
         self.devices = DeviceService(store, bus, clock)
+        self.profiles = ProfileService(store, bus, clock, check_package=partial(check_assignable, store))
         self.ota = self.make_ota()
         self.told: list[SharedAttributesChanged] = []
         bus.subscribe(SharedAttributesChanged, self.told.append)
@@ -42,6 +46,7 @@ class House:
             OtaSettings(**settings),
             store=self.store,
             devices=self.devices,
+            profiles=self.profiles,
             ingest=self.ingest,
             bus=self.bus,
             clock=self.clock,
