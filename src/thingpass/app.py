@@ -16,7 +16,7 @@ from thingpass.bus.local import LocalBus
 from thingpass.bus.messages import CredentialsChanged, DeviceRemoved
 from thingpass.clock import SystemClock
 from thingpass.devices.devices import DeviceService
-from thingpass.devices.ota import make_ota
+from thingpass.devices.ota import Ota, make_ota
 from thingpass.devices.ota_checks import check_assignable
 from thingpass.devices.profiles import ProfileService
 from thingpass.devices.tenants import ensure_default_tenant
@@ -153,7 +153,7 @@ class Server:
         await ota.start()
         opened.push_async_callback(ota.stop)
 
-        await self._open_mqtt(opened, store, ingest, attributes, authentication)
+        await self._open_mqtt(opened, store, ingest, attributes, ota, authentication)
         services = Services(
             settings=settings.api,
             clock=clock,
@@ -188,6 +188,7 @@ class Server:
         store: SqliteStore,
         ingest: Ingest,
         attributes: AttributeService,
+        ota: Ota,
         authentication: Authentication,
     ) -> None:
         settings, loop = self._settings, asyncio.get_running_loop()
@@ -210,6 +211,7 @@ class Server:
             messages=MessageServices(
                 ingest=ingest,
                 attributes=attributes,
+                ota=ota.downloads,
                 counters=self._counters,
                 clock=self._clock,
                 maximum_packet_size=settings.mqtt.maximum_packet_size,

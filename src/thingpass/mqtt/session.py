@@ -440,6 +440,25 @@ class Session:
             return None
         return packet_id
 
+    def begin_publish(self, topic: str, size: int, qos: int) -> bytes | None:
+        """The beginning of a message whose payload of `size` bytes the caller sends itself.
+
+        It is not queued: send what waits before it, and nothing of `data_to_send` before the payload's end.
+        None as for `publish`, and when no packet is large enough.
+        """
+        if self.state is not _OPEN:
+            return None
+        properties = None
+        if self._subscription_identifiers is not None:
+            properties = self._subscription_identifiers.properties_for(topic)
+        packet_id = self._outbound.begin(qos) if qos else 0
+        if packet_id is None:
+            return None
+        head = self._outbox.head_of(Publish(False, qos, False, topic, packet_id, properties, b""), size)
+        if head is None:
+            self._outbound.forget(packet_id)
+        return head
+
     def grant(self, packet_id: int, reason_codes: Sequence[int]) -> None:
         """Answer SubscribeRequested.
 

@@ -12,13 +12,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Final
 
 import msgspec
 import structlog
 
-from thingpass.errors import ThingpassError
+from thingpass.errors import ThingpassError, Unavailable
 from thingpass.identity.authentication import Authentication
 from thingpass.identity.decisions import Allowed, ConnectAttempt, Refused
 from thingpass.identity.refusal_log import RefusalLog
@@ -47,6 +47,7 @@ from thingpass.mqtt.reason_codes import ReasonCode
 from thingpass.mqtt.session import Limits, Session
 from thingpass.servers.deadlines import DeadlineWheel
 from thingpass.servers.device_messages import MessageServices, receive_message
+from thingpass.servers.device_ota import Downloads
 from thingpass.servers.device_transports import DEFAULT, DeviceTransports
 from thingpass.servers.ordered_work import OrderedWork
 from thingpass.servers.payload_faults import PayloadInvalid
@@ -64,6 +65,7 @@ READS_PER_TURN: Final = 16  # records read from one connection before the others
 MOST_UNACKNOWLEDGED: Final = 2_000  # MQTT 3 has no Receive Maximum; above this the peer has to wait
 MOST_UNSENT_BYTES: Final = 1_048_576  # a peer that asks and does not read its answers is not read either
 MOST_WORK_WAITING: Final = 100
+UNREAD_S: Final = 300.0  # how long a peer may take to read what is sent by pieces, a piece at a time
 LINGER_S: Final = 1.0  # how long a goodbye may take to reach the peer
 
 NOT_STORED: Final = "The server could not store this now."
@@ -79,6 +81,7 @@ STORE_IS_BEHIND: Final = 2
 UNACKNOWLEDGED: Final = 4
 UNSENT: Final = 8
 WORK_WAITS: Final = 16
+STREAMING: Final = 32
 
 _CLOSE_REASONS: Final = {
     CLOSE_TAKEN_OVER: ReasonCode.SESSION_TAKEN_OVER,
@@ -122,7 +125,9 @@ class MqttConnection:
         "_services",
         "_session",
         "_subscriptions",
+        "_until_sent",
         "_work",
+        "downloads",
         "transport",
         "wheel_slot",
     )
@@ -149,6 +154,8 @@ class MqttConnection:
         self._closed = False
         self._linger_until: float | None = None
         self._work: OrderedWork | None = None
+        self._until_sent: asyncio.Future[None] | None = None
+        self.downloads: Downloads | None = None
         self.transport = DEFAULT
         self.wheel_slot = 0
 
@@ -235,6 +242,10 @@ class MqttConnection:
         """Sends what the session has queued; closes behind its goodbye."""
         if self._closed or self._linger_until is not None:
             return
+        if self._paused & STREAMING:  # the session's packets wait for the end of this one
+            if self._session.closing:
+                self._close("ended within a packet")
+            return
         try:
             data = self._session.data_to_send()
             if data and not self._endpoint.write(data):
@@ -255,6 +266,8 @@ class MqttConnection:
             self._close(error.reason)
             return
         self._services.loop.remove_writer(self._fd)
+        if self._until_sent is not None and not self._until_sent.done():
+            self._until_sent.set_result(None)
         self._resume(UNSENT)
         self._send()
 
@@ -433,6 +446,67 @@ class MqttConnection:
             return  # the client took no more: its Receive Maximum or its Maximum Packet Size
         self.messages.counters.messages_sent += 1
         self._send()
+
+    async def deliver(self, topic: str, payload: bytes) -> bool:
+        """A client that acknowledges too slowly gets it at QoS 0: nothing is lost on one connection."""
+        if self._paused & UNSENT:
+            await self._wait_until_sent()
+        session = self._session
+        qos = self._subscriptions.qos_for(topic) if session.send_quota else 0
+        if self._closed or session.closing:
+            return True  # nobody is left who could be told otherwise
+        if session.publish(topic, payload, qos) is None:
+            return False
+        self.messages.counters.messages_sent += 1
+        self._send()
+        return True
+
+    async def deliver_in_pieces(self, topic: str, size: int, pieces: AsyncIterator[bytes]) -> bool:
+        """Reading pauses, so that what the session would have to say meanwhile stays little."""
+        if self._paused & UNSENT:
+            await self._wait_until_sent()
+        session = self._session
+        qos = self._subscriptions.qos_for(topic) if session.send_quota else 0
+        if self._closed or session.closing:
+            return True
+        # Read before the packet begins: a package that is gone can still be told by an error.
+        piece: bytes | None = await anext(pieces)
+        head = session.begin_publish(topic, size, qos)
+        if head is None:
+            return False
+        self.messages.counters.messages_sent += 1
+        self._send()  # what the session has said before goes before
+        self._pause(STREAMING)
+        try:
+            self._write(head)
+            while piece is not None and not self._closed:
+                self._write(piece)
+                await self._wait_until_sent()
+                piece = await anext(pieces, None)
+        except BaseException:
+            self._close("a packet could not be sent to its end")
+            raise
+        self._resume(STREAMING)
+        self._send()
+        return True
+
+    def _write(self, data: bytes) -> None:
+        if not self._closed and not self._endpoint.write(data):
+            self._services.loop.add_writer(self._fd, self._writable)
+
+    async def _wait_until_sent(self) -> None:
+        """Raises Unavailable when the peer does not read."""
+        if self._closed or not self._endpoint.unsent_bytes:
+            await asyncio.sleep(0)  # others get their turn
+            return
+        self._until_sent = self._services.loop.create_future()
+        try:
+            async with asyncio.timeout(UNREAD_S):
+                await self._until_sent
+        except TimeoutError as error:
+            raise Unavailable(f"The device read nothing for {UNREAD_S:g} s.") from error
+        finally:
+            self._until_sent = None
 
     def run_in_order(self, work: Coroutine[Any, Any, None]) -> None:
         if self._work is None:
