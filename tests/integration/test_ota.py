@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import random
 import struct
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +16,9 @@ import pytest
 
 from tests.device import Device, make_device
 from tests.integration.test_durability import on
-from tests.ota import Package, add_package, assign, shared_attributes
+from tests.ota import Package, add_package, assign, shared_attributes, wait_for_attribute
 from tests.raw_mqtt import PINGREQ, PINGRESP, RawClient, open_session, open_tls, packet, publish, text
-from tests.running_server import RunningServer
+from tests.running_server import RunningServer, clean_environ
 
 IMAGE = random.Random(11).randbytes(700_000)  # several blocks of the store
 NOT_THERE = 0x83
@@ -327,3 +329,38 @@ def test_upload_cut_in_the_middle_leaves_nothing(server: RunningServer) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     assert not server.rest.get(f"/api/otaPackage/info/{package_id}").json()["hasData"]
+
+
+def test_commands_bring_an_update_to_its_device(device: Device, tmp_path: Path) -> None:
+    server, title = device.server, f"fw-{device.name}"
+    file = tmp_path / "fw.bin"
+    file.write_bytes(IMAGE)
+
+    def thingpass(*words: str) -> str:
+        environ = {"THINGPASS_URL": server.url, "THINGPASS_DATA_DIR": str(server.directory / "data")}
+        done = subprocess.run(
+            [sys.executable, "-m", "thingpass", "ota", *words],
+            env=clean_environ(environ | {"HOME": str(tmp_path)}),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "is added" in thingpass("add", str(file), "--title", title, "--version", "1")
+    assert title in thingpass("list", "--search", title)
+    thingpass("assign", title, "1", "--device", device.name)
+    wait_for_attribute(device, "fw_title", title)
+    with open_session(device) as client:
+        client.send(request(0, qos=0))
+        assert read_message(client)[1] == IMAGE
+        client.send(publish(b'{"current_fw_title":"t","current_fw_version":"1","fw_state":"UPDATED"}'))
+        assert puback_code(client.read_packet()) == 0
+    status = thingpass("status", "--search", device.name)
+    assert "UPDATED" in status
+    assert "t 1" in status
+    thingpass("unassign", "--device", device.name)
+    thingpass("remove", title, "1", "--yes")
+    assert thingpass("list", "--search", title).startswith("No package")
