@@ -17,7 +17,17 @@ import pytest
 from tests.device import Device, make_device
 from tests.integration.test_durability import on
 from tests.ota import Package, add_package, assign, shared_attributes, wait_for_attribute
-from tests.raw_mqtt import PINGREQ, PINGRESP, RawClient, open_session, open_tls, packet, publish, text
+from tests.raw_mqtt import (
+    PINGREQ,
+    PINGRESP,
+    RawClient,
+    open_session,
+    open_tls,
+    packet,
+    publish,
+    subscribe,
+    text,
+)
 from tests.running_server import RunningServer, clean_environ
 
 IMAGE = random.Random(11).randbytes(700_000)  # several blocks of the store
@@ -364,3 +374,30 @@ def test_commands_bring_an_update_to_its_device(device: Device, tmp_path: Path) 
     thingpass("unassign", "--device", device.name)
     thingpass("remove", title, "1", "--yes")
     assert thingpass("list", "--search", title).startswith("No package")
+
+
+def test_connected_device_hears_of_its_package_at_once(device: Device) -> None:
+    first = add_package(device.server, b"abc", tag="a tag")
+    second = add_package(device.server, b"", url="https://example.org/fw.bin")
+    with open_session(device) as client:
+        client.send(subscribe("v1/devices/me/attributes"))
+        assert client.read_packet()[0] == 0x90
+        assign(device, first)
+        topic, payload, _ = read_message(client)
+        assert topic == "v1/devices/me/attributes"
+        assert json.loads(payload) == {
+            "fw_title": first.title,
+            "fw_version": "1.2.0",
+            "fw_tag": "a tag",
+            "fw_size": 3,
+            "fw_checksum": first.checksum,
+            "fw_checksum_algorithm": "SHA256",
+        }
+        assign(device, second)
+        gone = json.loads(read_message(client)[1])["deleted"]
+        assert sorted(gone) == ["fw_checksum", "fw_checksum_algorithm", "fw_size", "fw_tag"]
+        assert json.loads(read_message(client)[1]) == {
+            "fw_title": second.title,
+            "fw_version": "1.2.0",
+            "fw_url": "https://example.org/fw.bin",
+        }

@@ -19,6 +19,7 @@ from thingpass import __version__
 from thingpass.api.answers import JSON, SCHEMA_PLACE
 from thingpass.api.authorization import GuardedRoute, Role, role_of
 from thingpass.api.connections import ConnectionsShape
+from thingpass.api.kept_calls import RpcShape
 from thingpass.api.ota_shapes import OtaPackageShape, OtaRolloutsShape, OtaStateShape
 from thingpass.api.profile_shapes import ProfileInfoShape, ProfileNameShape, ProfileShape
 from thingpass.api.refusals import RefusalsShape
@@ -61,6 +62,8 @@ SHAPES = (
     PageShape[OtaPackageShape],
     OtaRolloutsShape,
     PageShape[OtaStateShape],
+    RpcShape,
+    PageShape[RpcShape],
     ConnectionsShape,
     RefusalsShape,
     ServerShape,

@@ -26,6 +26,7 @@ from thingpass.devices.tenants import ensure_default_tenant, new_profile
 from thingpass.devices.users import UserService
 from thingpass.identity.refusal_log import RefusalLog
 from thingpass.messaging.presence import Presence
+from thingpass.messaging.rpc import RpcService
 from thingpass.metrics import Counters
 from thingpass.settings import ApiSettings, OtaSettings
 from thingpass.store.rows import Device, Tenant, User
@@ -109,6 +110,7 @@ async def api(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Api]:
         clock=clock,
         counters=counters,
     )
+    rpc = RpcService(store, clock, counters, kept_for_s=3600)
     services = Services(
         settings=ApiSettings(),
         clock=clock,
@@ -121,8 +123,9 @@ async def api(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Api]:
         ingest=ingest,
         latest=LatestValues(store),
         series=SeriesService(store),
-        attributes=AttributeService(store, clock),
         ota=ota,
+        attributes=AttributeService(store, clock, bus=bus),
+        rpc=rpc,
         bus=bus,
         refusal_log=RefusalLog(),
         presence=Presence(),
@@ -143,6 +146,7 @@ async def api(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Api]:
     await made.nobody.aclose()
     await made.admin.aclose()
     await ota.stop()
+    await rpc.close()
     await ingest.stop()
     await bus.close()
     await store.close()

@@ -15,13 +15,23 @@ from thingpass.store.sqlite.ota_packages import OtaPackages
 from thingpass.store.sqlite.ota_rollouts import OtaRollouts
 from thingpass.store.sqlite.package_files import PackageFiles
 from thingpass.store.sqlite.profiles import Profiles
+from thingpass.store.sqlite.rpc_calls import RpcCalls
 from thingpass.store.sqlite.series import Series
 from thingpass.store.sqlite.tenants import Tenants
 from thingpass.store.sqlite.users import Users
 
 
 class SqliteStore(
-    Series, Tenants, Users, Profiles, Devices, CredentialRows, Attributes, OtaPackages, OtaRollouts
+    Series,
+    Tenants,
+    Users,
+    Profiles,
+    Devices,
+    CredentialRows,
+    Attributes,
+    OtaPackages,
+    OtaRollouts,
+    RpcCalls,
 ):
     """Everything in one directory; see `store.store.Store` for what the methods promise.
 
