@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import socket
 import struct
 import subprocess
 import sys
@@ -401,3 +402,28 @@ def test_connected_device_hears_of_its_package_at_once(device: Device) -> None:
             "fw_version": "1.2.0",
             "fw_url": "https://example.org/fw.bin",
         }
+
+
+def test_device_that_goes_away_in_the_middle_is_nobodys_failure(
+    start: Callable[..., RunningServer], tmp_path: Path
+) -> None:
+    server = start()
+    device = make_device(server, tmp_path)
+    assign(device, add_package(server, IMAGE * 20))
+    for reset in (False, True):
+        client = open_session(device)
+        client.send(request(0, qos=0))
+        client.sock.recv(10_000)
+        if reset:
+            client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        deadline = time.monotonic() + 10
+        while server.rest.get("/api/v2/connections").json()["data"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    with open_session(device) as client:  # and a later connection of it is served
+        client.send(request(0, b"10", qos=0))
+        assert read_message(client)[1] == IMAGE[:10]
+    server.stop()
+    assert "failed" not in server.log()
+    assert "Traceback" not in server.log()

@@ -25,7 +25,7 @@ from thingpass.telemetry.ingest import Ingest
 
 _log = structlog.get_logger(__name__)
 
-PAGE: Final = 100  # devices in one transaction: a few milliseconds of the writer
+PAGE: Final = 50  # devices in one transaction: a few milliseconds of the loop and of the writer
 LOOK_S: Final = 10.0  # how often it looks without being woken
 RETRY_S: Final = 5.0
 _DRAIN_S: Final = 60.0

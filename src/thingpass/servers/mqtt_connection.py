@@ -531,8 +531,13 @@ class MqttConnection:
         return True
 
     def _write(self, data: bytes) -> None:
-        if not self._closed and not self._endpoint.write(data):
-            self._services.loop.add_writer(self._fd, self._writable)
+        if self._closed:
+            return
+        try:
+            if not self._endpoint.write(data):
+                self._services.loop.add_writer(self._fd, self._writable)
+        except ChannelFailed as error:
+            self._close(error.reason)
 
     async def _wait_until_sent(self) -> None:
         """Raises Unavailable when the peer does not read."""
