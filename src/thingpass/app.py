@@ -18,10 +18,14 @@ from thingpass.api.services import ListenerAddress, Services
 from thingpass.bus.local import LocalBus
 from thingpass.bus.messages import CredentialsChanged, DeviceRemoved
 from thingpass.clock import SystemClock
+from thingpass.devices.activation import UserAccounts
+from thingpass.devices.claiming import ClaimService
+from thingpass.devices.customers import CustomerService
 from thingpass.devices.devices import DeviceService
 from thingpass.devices.ota import Ota, make_ota
 from thingpass.devices.ota_checks import check_assignable
 from thingpass.devices.profiles import ProfileService
+from thingpass.devices.provisioning import ProvisioningService
 from thingpass.devices.tenants import ensure_default_tenant
 from thingpass.devices.users import UserService
 from thingpass.identity.authentication import Authentication
@@ -40,6 +44,7 @@ from thingpass.servers.listeners import TcpListener, TlsListener
 from thingpass.servers.mqtt_connection import ConnectionServices, MqttConnection
 from thingpass.servers.mqtt_device_session import ToDevice
 from thingpass.servers.mqtt_reception import MqttReception, WebSocketReception
+from thingpass.servers.provisioning_session import ProvisioningDesk
 from thingpass.servers.reception import ListenerServices, Reception
 from thingpass.servers.server_identity import load_server_certificate
 from thingpass.settings import Secret, Settings
@@ -181,8 +186,18 @@ class Server:
         pushes = AttributePushes(attributes.find_shared, bus, self._counters)
         opened.push_async_callback(pushes.close)
 
+        claims = ClaimService(store, bus, self._counters, clock, settings.devices)
+        provisioning = ProvisioningService(store, devices, self._refusal_log, self._counters, clock)
         connections = await self._open_mqtt(
-            opened, store, ingest, attributes, ota, authentication, ToDevice(pushes, rpc)
+            opened,
+            store,
+            ingest,
+            attributes,
+            ota,
+            authentication,
+            ToDevice(pushes, rpc),
+            claims,
+            provisioning,
         )
         services = Services(
             settings=settings.api,
@@ -193,6 +208,10 @@ class Server:
             devices=devices,
             profiles=profiles,
             users=users,
+            accounts=UserAccounts(store, users, clock),
+            customers=CustomerService(store, bus, clock),
+            claims=claims,
+            provisioning=provisioning,
             ingest=ingest,
             latest=LatestValues(store),
             series=SeriesService(store),
@@ -232,6 +251,8 @@ class Server:
         ota: Ota,
         authentication: Authentication,
         to_device: ToDevice,
+        claims: ClaimService,
+        provisioning: ProvisioningService,
     ) -> ConnectionServices:
         settings, loop = self._settings, asyncio.get_running_loop()
         assert self._server_certificate is not None
@@ -257,6 +278,7 @@ class Server:
                 ingest=ingest,
                 attributes=attributes,
                 ota=ota.downloads,
+                claims=claims,
                 rpc=to_device.rpc,
                 counters=self._counters,
                 clock=self._clock,
@@ -264,6 +286,7 @@ class Server:
                 receive_maximum=settings.mqtt.receive_maximum,
             ),
             transports=transports,
+            provisioning=ProvisioningDesk(provisioning, loop.time),
             to_device=to_device,
             kept_sessions=kept_sessions,
             limits=Limits(

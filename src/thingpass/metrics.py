@@ -212,6 +212,20 @@ METRICS: tuple[MetricRow, ...] = (
         help="Bytes of firmware and software packages that devices were sent.",
     ),
     MetricRow(
+        name="thingpass_provisioning_total",
+        kind="counter",
+        attribute="provisioning",
+        help="Requests of devices for an identity, by what became of them.",
+        label="status",
+    ),
+    MetricRow(
+        name="thingpass_claims_total",
+        kind="counter",
+        attribute="claims",
+        help="Claims that devices offered and customers tried, by what became of them.",
+        label="result",
+    ),
+    MetricRow(
         name="thingpass_rpc_calls_total",
         kind="counter",
         attribute="rpc_calls",
@@ -307,6 +321,7 @@ class Counters:
     __slots__ = (
         "attribute_pushes",
         "bytes_received",
+        "claims",
         "commit_messages",
         "commit_seconds",
         "commits",
@@ -327,6 +342,7 @@ class Counters:
         "ota_bytes_read",
         "ota_devices_told",
         "points_stored",
+        "provisioning",
         "publishes_acknowledged",
         "reading_paused",
         "refused",
@@ -360,6 +376,8 @@ class Counters:
         self.refused: dict[str, int] = {}
         self.http_requests: dict[str, int] = {}
         self.device_requests: dict[str, int] = {}
+        self.provisioning: dict[str, int] = {}
+        self.claims: dict[str, int] = {}
         self.handshake_seconds = Histogram(SECONDS)
         self.commit_seconds = Histogram(SECONDS)
         self.commit_messages = Histogram(BATCH_SIZES)

@@ -97,6 +97,11 @@ class IdentitySettings(msgspec.Struct, frozen=True, kw_only=True):
     refusals_kept_per_device: int = 50
 
 
+class DeviceSettings(msgspec.Struct, frozen=True, kw_only=True):
+    claim_window_s: int = 86_400
+    claiming_allowed_by_default: bool = True
+
+
 class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     access_token_s: int = 9_000
     refresh_token_s: int = 604_800
@@ -121,6 +126,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     store: StoreSettings = StoreSettings()
     ota: OtaSettings = OtaSettings()
     identity: IdentitySettings = IdentitySettings()
+    devices: DeviceSettings = DeviceSettings()
     api: ApiSettings = ApiSettings()
     log: LogSettings = LogSettings()
     loop: Literal["uvloop", "asyncio"] = "uvloop"
@@ -182,6 +188,7 @@ GROUPS: dict[str, type[msgspec.Struct]] = {
     "store": StoreSettings,
     "ota": OtaSettings,
     "identity": IdentitySettings,
+    "devices": DeviceSettings,
     "api": ApiSettings,
     "log": LogSettings,
 }
@@ -273,6 +280,10 @@ SETTINGS: tuple[Setting, ...] = (
             help="Refused connections that are kept, the newest ones."),
     Setting("identity.refusals_kept_per_device", "REFUSALS_KEPT_PER_DEVICE", whole(1),
             help="Refused connections that are kept of one device."),
+    Setting("devices.claim_window_s", "CLAIM_WINDOW_S", whole(1, 31_536_000), unit="s",
+            help="How long a device may be claimed that did not say how long."),
+    Setting("devices.claiming_allowed_by_default", "CLAIMING_ALLOWED_BY_DEFAULT", BOOLEAN,
+            help="Whether devices may be claimed without the server attribute claimingAllowed."),
     Setting("api.access_token_s", "ACCESS_TOKEN_S", whole(60), unit="s",
             help="How long a login's access token is valid."),
     Setting("api.refresh_token_s", "REFRESH_TOKEN_S", whole(60), unit="s",

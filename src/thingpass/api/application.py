@@ -10,6 +10,8 @@ from thingpass.api import (
     connections,
     connectivity,
     credentials,
+    customer_devices,
+    customers,
     devices,
     documentation,
     health,
@@ -22,6 +24,7 @@ from thingpass.api import (
     rpc,
     server,
     telemetry,
+    users,
 )
 from thingpass.api.authentication import Authentication
 from thingpass.api.device_api.application import DeviceApi
@@ -35,6 +38,9 @@ from thingpass.metrics import make_registry
 ROUTERS = (
     login.router,
     devices.router,
+    customer_devices.router,
+    customers.router,
+    users.router,
     credentials.router,
     profiles.router,
     ota_packages.router,

@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from thingpass.api.authentication import is_loopback
 from thingpass.api.authorization import GuardedRoute
+from thingpass.api.device_access import reachable_device
 from thingpass.api.device_api.application import ME, PREFIX
 from thingpass.api.parameters import CallerOf, DeviceId, ServicesOf
 from thingpass.errors import NotFound
@@ -60,7 +61,7 @@ async def get_commands(
     device_id: DeviceId, caller: CallerOf, services: ServicesOf, request: Request
 ) -> Commands:
     """For the listeners that are open, ready to paste into a shell."""
-    device = await services.devices.get(caller.tenant_id, device_id)
+    device = await reachable_device(services, caller, device_id)
     credentials = await services.devices.credentials(caller.tenant_id, device.id)
     reached_by = _host(request)
     listeners = {

@@ -29,6 +29,7 @@ GROUP_TITLES = {
     "store": "Store",
     "ota": "Firmware and software",
     "identity": "Identity",
+    "devices": "Devices",
     "api": "REST API and administrator",
     "log": "Logs",
 }

@@ -65,12 +65,42 @@ class ProfilePage(msgspec.Struct, frozen=True, rename="camel"):
     has_next: bool
 
 
+class Customer(msgspec.Struct, frozen=True, rename="camel"):
+    id: EntityId
+    title: str
+    created_time: int = 0
+    email: str | None = None
+
+
+class CustomerPage(msgspec.Struct, frozen=True, rename="camel"):
+    data: tuple[Customer, ...]
+    total_elements: int
+    has_next: bool
+
+
 class ProfileName(msgspec.Struct, frozen=True):
     id: EntityId
     name: str
 
 
 ProfileNames = tuple[ProfileName, ...]
+
+
+class User(msgspec.Struct, frozen=True, rename="camel"):
+    id: EntityId
+    email: str
+    created_time: int = 0
+
+
+class UserPage(msgspec.Struct, frozen=True):
+    data: tuple[User, ...]
+
+
+class ActivationLink(msgspec.Struct, frozen=True):
+    value: str
+
+    def __repr__(self) -> str:
+        return "ActivationLink(...)"
 
 
 class Credentials(msgspec.Struct, frozen=True, rename="camel"):

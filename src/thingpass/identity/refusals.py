@@ -227,6 +227,66 @@ STORE_UNAVAILABLE = Refusal(
     http=503,
 )
 
+# Devices that ask for an identity
+
+PROVISION_KEY_UNKNOWN = Refusal(
+    code="provision-key-unknown",
+    sentence="A device asked to be provisioned with a key that no device profile has.",
+    mend="Compare the device's provisionDeviceKey with that of the profile that it is meant to get.",
+    for_peer="Provision data was not found.",
+    mqtt5=ReasonCode.NOT_AUTHORIZED,
+    mqtt3=MQTT3_NOT_AUTHORIZED,
+    http=200,
+)
+PROVISION_SECRET_WRONG = Refusal(
+    code="provision-secret-wrong",
+    sentence="A device asked to be provisioned with the key of profile {profile} and a wrong secret.",
+    mend="Compare the device's provisionDeviceSecret with that of the profile.",
+    for_peer="Provision data was not found.",
+    mqtt5=ReasonCode.NOT_AUTHORIZED,
+    mqtt3=MQTT3_NOT_AUTHORIZED,
+    http=200,
+)
+PROVISION_DISABLED = Refusal(
+    code="provision-disabled",
+    sentence="A device asked to be provisioned with the key of profile {profile}, which provisions nobody "
+    "who asks.",
+    mend="Set the profile's provision type to ALLOW_CREATE_NEW_DEVICES or CHECK_PRE_PROVISIONED_DEVICES.",
+    for_peer="Provision data was not found.",
+    mqtt5=ReasonCode.NOT_AUTHORIZED,
+    mqtt3=MQTT3_NOT_AUTHORIZED,
+    http=200,
+)
+PROVISIONING_FAILED = Refusal(
+    code="provisioning-failed",
+    sentence="A device[ named {device}] asked for profile {profile} and was not provisioned: {problem}",
+    mend="With ALLOW_CREATE_NEW_DEVICES name and credentials must be new; with CHECK_PRE_PROVISIONED_DEVICES "
+    "the device must be registered with this profile, and have no server attribute provisionState yet.",
+    for_peer="The device was not provisioned.",
+    mqtt5=ReasonCode.NOT_AUTHORIZED,
+    mqtt3=MQTT3_NOT_AUTHORIZED,
+    http=200,
+)
+PROVISIONING_TRIED_TOO_OFTEN = Refusal(
+    code="provisioning-tried-too-often",
+    sentence="An address has sent too many wrong provision keys or secrets and has to wait[ {wait}].",
+    mend="Look for provision-key-unknown and provision-secret-wrong of the same address. A device that "
+    "guesses is stopped by this; one with an old key needs the new one.",
+    for_peer="Too many wrong provision keys; try again later.",
+    mqtt5=ReasonCode.CONNECTION_RATE_EXCEEDED,
+    mqtt3=MQTT3_SERVER_UNAVAILABLE,
+    http=200,
+)
+TOO_MANY_PROVISIONING = Refusal(
+    code="too-many-provisioning",
+    sentence="As many devices were waiting to be provisioned as the server takes at a time[: {limit}].",
+    mend="Devices try again by themselves. If it lasts, find out who connects as provision and asks nothing: "
+    "such connections end after a minute.",
+    for_peer="This server is busy; try again.",
+    mqtt5=ReasonCode.SERVER_BUSY,
+    mqtt3=MQTT3_SERVER_UNAVAILABLE,
+)
+
 # What is wrong with the MQTT
 
 PROTOCOL_LEVEL_UNSUPPORTED = Refusal(

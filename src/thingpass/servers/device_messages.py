@@ -12,12 +12,14 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from thingpass.clock import Clock
+from thingpass.devices.claiming import ClaimService
 from thingpass.devices.ota_downloads import OtaDownloads
 from thingpass.messaging.rpc import RpcService
 from thingpass.metrics import Counters
 from thingpass.mqtt.events import MessagePublished
 from thingpass.mqtt.properties import Properties
 from thingpass.mqtt.reason_codes import ReasonCode
+from thingpass.servers.device_claiming import receive_claim
 from thingpass.servers.device_ota import Downloads, receive_ota_request
 from thingpass.servers.device_payloads import AttributeRequest
 from thingpass.servers.device_topics import (
@@ -44,6 +46,7 @@ class MessageServices(msgspec.Struct, frozen=True):
     ingest: Ingest
     attributes: AttributeService
     ota: OtaDownloads
+    claims: ClaimService
     rpc: RpcService
     counters: Counters
     clock: Clock
@@ -67,6 +70,9 @@ class DeviceConnection(Acknowledger, Protocol):
         """At QoS 0 (packet id 0) nothing happens."""
 
     def refuse_message(self, message: MessagePublished, error: PayloadInvalid) -> None: ...
+    def disconnect(self, reason_code: ReasonCode, sentence: str) -> None:
+        """Ends the connection; MQTT 5 hears why."""
+
     def send_to_device(self, topic: str, payload: bytes, properties: Properties | None = None) -> None: ...
     async def deliver(self, topic: str, payload: bytes) -> bool:
         """As `send_to_device`, but waits until the device reads; False: larger than the device takes."""
@@ -204,6 +210,7 @@ def _answer(
 HANDLERS: Final[dict[Purpose, Handler]] = {
     Purpose.TELEMETRY: _telemetry,
     Purpose.ATTRIBUTES: _client_attributes,
+    Purpose.CLAIM: receive_claim,
 }
 """What is done with a message on a topic without a number in it. A purpose that has no row here or below is
 answered as an unknown topic."""

@@ -42,7 +42,7 @@ from thingpass.mqtt.events import (
     SubscribeRequested,
     UnsubscribeRequested,
 )
-from thingpass.mqtt.packets import ProtocolVersion
+from thingpass.mqtt.packets import Connect, ProtocolVersion
 from thingpass.mqtt.properties import Properties
 from thingpass.mqtt.reason_codes import ReasonCode
 from thingpass.mqtt.session import Limits, Session
@@ -57,6 +57,7 @@ from thingpass.servers.mqtt_device_session import MqttDeviceSession, ToDevice
 from thingpass.servers.ordered_work import OrderedWork
 from thingpass.servers.payload_faults import PayloadInvalid
 from thingpass.servers.protocol_refusals import Fault, mqtt_fault
+from thingpass.servers.provisioning_session import ProvisioningDesk, ProvisioningSession, asks_for_identity
 from thingpass.servers.subscriptions import Subscriptions
 from thingpass.store.rows import Device
 from thingpass.tls.binding import ChannelFailed
@@ -106,6 +107,7 @@ class ConnectionServices(msgspec.Struct, frozen=True, kw_only=True):
     presence: Presence
     messages: MessageServices
     transports: DeviceTransports
+    provisioning: ProvisioningDesk
     to_device: ToDevice
     kept_sessions: KeptSessions
     limits: Limits
@@ -126,6 +128,7 @@ class MqttConnection:
         "_linger_until",
         "_misplaced",
         "_paused",
+        "_provisioning",
         "_services",
         "_session",
         "_subscriptions",
@@ -161,6 +164,7 @@ class MqttConnection:
         self._work: OrderedWork | None = None
         self._until_sent: asyncio.Future[None] | None = None
         self.downloads: Downloads | None = None
+        self._provisioning: ProvisioningSession | None = None
         self.transport = DEFAULT
         self.wheel_slot = 0
 
@@ -281,12 +285,14 @@ class MqttConnection:
     # Deciding who it is
 
     def _connect_received(self, event: ConnectReceived) -> None:
+        connect = event.connect
         refusal = self._misplaced.mqtt
         if refusal is not None:
-            self._record(Fault(refusal, {"client_id": event.connect.client_id}))
-            self._session.refuse(mqtt5=refusal.mqtt5, mqtt3=refusal.mqtt3, reason_string=refusal.for_peer)
+            self._refuse(Fault(refusal, {"client_id": connect.client_id}))
             return
-        connect = event.connect
+        if asks_for_identity(connect):
+            self._open_provisioning(connect)
+            return
         attempt = ConnectAttempt(
             client_id=connect.client_id,
             user_name=connect.user_name,
@@ -329,21 +335,38 @@ class MqttConnection:
             transport = await self._services.transports.load(allowed.device.profile_id)
         except ThingpassError as error:
             if not self._closed:
-                refusal = STORE_UNAVAILABLE
-                self._record(Fault(refusal, {"problem": error.sentence}))
-                self._session.refuse(mqtt5=refusal.mqtt5, mqtt3=refusal.mqtt3, reason_string=refusal.for_peer)
+                self._refuse(Fault(STORE_UNAVAILABLE, {"problem": error.sentence}))
             return
         if not self._closed:
             self.transport = transport
             self._accept(allowed, event)
             self._resume(DECIDING)
 
+    def _refuse(self, fault: Fault) -> None:
+        self._record(fault)
+        refusal = fault.refusal
+        self._session.refuse(mqtt5=refusal.mqtt5, mqtt3=refusal.mqtt3, reason_string=refusal.for_peer)
+
+    def _open_provisioning(self, connect: Connect) -> None:
+        """A connection without a device: it asks for one (device API reference, 1.6)."""
+        opened = self._services.provisioning.open(self._evidence)
+        self._evidence = without_chain(self._evidence)
+        if isinstance(opened, Fault):
+            self._refuse(opened)
+            return
+        self._provisioning = opened
+        self.transport = opened.transport
+        held_back = self._session.accept(
+            self._services.loop.time(), assigned_client_id=_assigned_client_id(connect)
+        )
+        self._services.wheel.forget(self)
+        self._services.wheel.watch(self)
+        self._act_on(held_back)
+
     def _accept(self, allowed: Allowed, event: ConnectReceived) -> None:
         services, connect, evidence = self._services, event.connect, self._evidence
         self._device = allowed.device
-        assigned = None
-        if not connect.client_id and connect.protocol_version is ProtocolVersion.MQTT_5:
-            assigned = f"thingpass-{secrets.token_hex(8)}"
+        assigned = _assigned_client_id(connect)
         most = services.maximum_keep_alive_s
         keep_alive = most if most and (connect.keep_alive == 0 or connect.keep_alive > most) else None
         self._connection = Connection(
@@ -425,8 +448,8 @@ class MqttConnection:
 
     def _session_failed(self, event: SessionFailed) -> None:
         error = event.error
-        if isinstance(error, TimedOut) and self._device is not None:
-            log.info("connection.silent", device=self._device.name, seen=error.seen)
+        if isinstance(error, TimedOut) and (self._device is not None or self._provisioning is not None):
+            log.info("connection.silent", device=self._device_name, seen=error.seen)
             return
         fault = mqtt_fault(error, connect_timeout_s=self._services.limits.connect_timeout_s)
         if error.looks_like == "http":
@@ -485,6 +508,9 @@ class MqttConnection:
             self._session.acknowledge(message.packet_id, ReasonCode.PAYLOAD_FORMAT_INVALID)
         else:
             self._session.disconnect(ReasonCode.PAYLOAD_FORMAT_INVALID, error.sentence)
+
+    def disconnect(self, reason_code: ReasonCode, sentence: str) -> None:
+        self._session.disconnect(reason_code, sentence)
 
     def send_to_device(self, topic: str, payload: bytes, properties: Properties | None = None) -> None:
         self.publish_to_device(topic, payload, properties=properties)
@@ -639,11 +665,19 @@ class MqttConnection:
     def deadline(self) -> float | None:
         if self._closed:
             return None
-        return self._linger_until if self._linger_until is not None else self._session.deadline()
+        if self._linger_until is not None:
+            return self._linger_until
+        deadline = self._session.deadline()
+        if self._provisioning is not None:
+            ends_at = self._provisioning.ends_at
+            return ends_at if deadline is None else min(ends_at, deadline)
+        return deadline
 
     def overdue(self, now: float) -> None:
         if self._linger_until is not None:
             self._close("goodbye took too long")
+        elif self._provisioning is not None and now >= self._provisioning.ends_at:
+            self._end_with(ReasonCode.MAXIMUM_CONNECT_TIME, None)
         elif not self._paused:  # a peer that we do not read cannot be told to be silent
             self._act_on(self._session.tick(now))
             self._send()
@@ -694,6 +728,9 @@ class MqttConnection:
         if self._connection is not None:
             self._services.presence.closed(self._connection)
             self._connection = None
+        if self._provisioning is not None:
+            self._provisioning.close()
+            self._provisioning = None
         self._leave_session()
 
     def _leave_session(self) -> None:
@@ -729,6 +766,13 @@ class MqttConnection:
     @property
     def _device_name(self) -> str | None:
         return None if self._device is None else self._device.name
+
+
+def _assigned_client_id(connect: Connect) -> str | None:
+    """MQTT 5 is told its client id when it brings none."""
+    if connect.client_id or connect.protocol_version is not ProtocolVersion.MQTT_5:
+        return None
+    return f"thingpass-{secrets.token_hex(8)}"
 
 
 _ON_EVENT: Final[dict[type, Callable[[MqttConnection, Any], None]]] = {

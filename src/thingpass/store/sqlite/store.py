@@ -7,7 +7,9 @@ from pathlib import Path
 from thingpass.clock import Clock, SystemClock
 from thingpass.errors import Unavailable
 from thingpass.store.sqlite.attributes import Attributes
+from thingpass.store.sqlite.claims import Claims
 from thingpass.store.sqlite.credentials import CredentialRows
+from thingpass.store.sqlite.customers import Customers
 from thingpass.store.sqlite.database import Database
 from thingpass.store.sqlite.devices import Devices
 from thingpass.store.sqlite.directory import DATABASE, DirectoryLock, prepare_directory
@@ -25,9 +27,11 @@ class SqliteStore(
     Series,
     Tenants,
     Users,
+    Customers,
     Profiles,
     Devices,
     CredentialRows,
+    Claims,
     Attributes,
     OtaPackages,
     OtaRollouts,
