@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from functools import partial
 
 import msgspec
 import structlog
@@ -21,6 +22,8 @@ from thingpass.devices.activation import UserAccounts
 from thingpass.devices.claiming import ClaimService
 from thingpass.devices.customers import CustomerService
 from thingpass.devices.devices import DeviceService
+from thingpass.devices.ota import Ota, make_ota
+from thingpass.devices.ota_checks import check_assignable
 from thingpass.devices.profiles import ProfileService
 from thingpass.devices.provisioning import ProvisioningService
 from thingpass.devices.tenants import ensure_default_tenant
@@ -161,6 +164,21 @@ class Server:
         authentication = Authentication(store, bus, clock, self._refusal_log, settings.identity)
         opened.callback(authentication.close)
         self._end_connections_on_news()
+        devices = DeviceService(store, bus, clock)
+        profiles = ProfileService(store, bus, clock, check_package=partial(check_assignable, store))
+        ota = make_ota(
+            settings.ota,
+            store=store,
+            devices=devices,
+            profiles=profiles,
+            ingest=ingest,
+            bus=bus,
+            clock=clock,
+            counters=self._counters,
+        )
+        await ota.start()
+        opened.push_async_callback(ota.stop)
+
         rpc = RpcService(store, clock, self._counters, kept_for_s=settings.rpc.kept_days * DAY_S)
         rpc.start()
         opened.push_async_callback(rpc.close)
@@ -169,11 +187,18 @@ class Server:
         pushes = AttributePushes(attributes.find_shared, bus, self._counters)
         opened.push_async_callback(pushes.close)
 
-        devices = DeviceService(store, bus, clock)
         claims = ClaimService(store, bus, self._counters, clock, settings.devices)
         provisioning = ProvisioningService(store, devices, self._refusal_log, self._counters, clock)
         connections = await self._open_mqtt(
-            opened, store, ingest, attributes, authentication, ToDevice(pushes, rpc), claims, provisioning
+            opened,
+            store,
+            ingest,
+            attributes,
+            ota,
+            authentication,
+            ToDevice(pushes, rpc),
+            claims,
+            provisioning,
         )
         services = Services(
             settings=settings.api,
@@ -182,7 +207,7 @@ class Server:
             local_secret=load_or_make_local_secret(settings.data_dir),
             store=store,
             devices=devices,
-            profiles=ProfileService(store, bus, clock),
+            profiles=profiles,
             users=users,
             accounts=UserAccounts(store, users, clock),
             customers=CustomerService(store, bus, clock),
@@ -192,6 +217,7 @@ class Server:
             latest=LatestValues(store),
             series=SeriesService(store),
             attributes=attributes,
+            ota=ota,
             rpc=rpc,
             bus=bus,
             refusal_log=self._refusal_log,
@@ -225,6 +251,7 @@ class Server:
         store: SqliteStore,
         ingest: Ingest,
         attributes: AttributeService,
+        ota: Ota,
         authentication: Authentication,
         to_device: ToDevice,
         claims: ClaimService,
@@ -253,6 +280,7 @@ class Server:
             messages=MessageServices(
                 ingest=ingest,
                 attributes=attributes,
+                ota=ota.downloads,
                 claims=claims,
                 rpc=to_device.rpc,
                 counters=self._counters,

@@ -194,6 +194,24 @@ METRICS: tuple[MetricRow, ...] = (
         help="Times that reading from devices paused because the store was behind.",
     ),
     MetricRow(
+        name="thingpass_ota_devices_told_total",
+        kind="counter",
+        attribute="ota_devices_told",
+        help="Devices that were told of a new firmware or software package, or that theirs is taken away.",
+    ),
+    MetricRow(
+        name="thingpass_ota_devices_waiting",
+        kind="gauge",
+        attribute="ota_devices_waiting",
+        help="Devices that the rollout under way has not come to yet.",
+    ),
+    MetricRow(
+        name="thingpass_ota_bytes_read_total",
+        kind="counter",
+        attribute="ota_bytes_read",
+        help="Bytes of firmware and software packages that devices were sent.",
+    ),
+    MetricRow(
         name="thingpass_provisioning_total",
         kind="counter",
         attribute="provisioning",
@@ -321,6 +339,8 @@ class Counters:
         "messages_received",
         "messages_rejected",
         "messages_sent",
+        "ota_bytes_read",
+        "ota_devices_told",
         "points_stored",
         "provisioning",
         "publishes_acknowledged",
@@ -347,6 +367,8 @@ class Counters:
         self.commits_failed = 0
         self.reading_paused = 0
         self.logins_failed = 0
+        self.ota_devices_told = 0
+        self.ota_bytes_read = 0
         self.attribute_pushes = 0
         self.sessions_resumed = 0
         self.rpc_calls: dict[str, int] = {}

@@ -85,6 +85,12 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     unfolded_messages: int = 200_000
 
 
+class OtaSettings(msgspec.Struct, frozen=True, kw_only=True):
+    maximum_package_bytes: int = 52_428_800
+    cache_bytes: int = 16_777_216
+    devices_per_s: int = 100
+
+
 class IdentitySettings(msgspec.Struct, frozen=True, kw_only=True):
     skip_certificate_validity: bool = False
     refusals_kept: int = 10_000
@@ -118,6 +124,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     rpc: RpcSettings = RpcSettings()
     http: HttpSettings = HttpSettings()
     store: StoreSettings = StoreSettings()
+    ota: OtaSettings = OtaSettings()
     identity: IdentitySettings = IdentitySettings()
     devices: DeviceSettings = DeviceSettings()
     api: ApiSettings = ApiSettings()
@@ -179,6 +186,7 @@ GROUPS: dict[str, type[msgspec.Struct]] = {
     "rpc": RpcSettings,
     "http": HttpSettings,
     "store": StoreSettings,
+    "ota": OtaSettings,
     "identity": IdentitySettings,
     "devices": DeviceSettings,
     "api": ApiSettings,
@@ -260,6 +268,12 @@ SETTINGS: tuple[Setting, ...] = (
             help="Messages waiting to be stored before sockets stop being read."),
     Setting("store.unfolded_messages", "STORE_UNFOLDED_MESSAGES", whole(1), unit="messages",
             help="Messages in the journal (and in memory) before they are folded into the series."),
+    Setting("ota.maximum_package_bytes", "OTA_MAXIMUM_PACKAGE_BYTES", whole(1, 2_147_483_647), unit="bytes",
+            help="The largest firmware or software file that can be uploaded."),
+    Setting("ota.cache_bytes", "OTA_CACHE_BYTES", whole(1), unit="bytes",
+            help="Memory for the pieces of packages that devices are downloading."),
+    Setting("ota.devices_per_s", "OTA_DEVICES_PER_S", whole(1, 10_000), unit="devices/s",
+            help="How many devices of a profile are told of a new package in a second."),
     Setting("identity.skip_certificate_validity", "SKIP_CERTIFICATE_VALIDITY", BOOLEAN,
             help="Let devices in whose certificate is not yet or no longer valid."),
     Setting("identity.refusals_kept", "REFUSALS_KEPT", whole(1),

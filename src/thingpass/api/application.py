@@ -17,6 +17,8 @@ from thingpass.api import (
     health,
     kept_calls,
     login,
+    ota_packages,
+    ota_updates,
     profiles,
     refusals,
     rpc,
@@ -41,6 +43,8 @@ ROUTERS = (
     users.router,
     credentials.router,
     profiles.router,
+    ota_packages.router,
+    ota_updates.router,
     telemetry.router,
     attributes.router,
     rpc.router,
@@ -65,7 +69,7 @@ def create_application(services: Services, device_api: DeviceApiServices | None 
         openapi_url=None,  # FastAPI's own pages load scripts from a CDN; documentation.py has ours
         redirect_slashes=False,
         middleware=[
-            Middleware(Edge, counters=services.counters),
+            Middleware(Edge, counters=services.counters, upload_bytes=services.ota.packages.maximum_bytes),
             *(() if device_api is None else (Middleware(DeviceApi, services=device_api),)),
         ],
     )

@@ -14,6 +14,7 @@ from thingpass.devices.activation import UserAccounts
 from thingpass.devices.claiming import ClaimService
 from thingpass.devices.customers import CustomerService
 from thingpass.devices.devices import DeviceService
+from thingpass.devices.ota import Ota
 from thingpass.devices.profiles import ProfileService
 from thingpass.devices.provisioning import ProvisioningService
 from thingpass.devices.users import UserService
@@ -57,6 +58,7 @@ class Services:
     latest: LatestValues
     series: SeriesService
     attributes: AttributeService
+    ota: Ota
     rpc: RpcService
     bus: Bus
     refusal_log: RefusalLog

@@ -27,6 +27,7 @@ GROUP_TITLES = {
     "rpc": "Calls to devices",
     "http": "HTTP",
     "store": "Store",
+    "ota": "Firmware and software",
     "identity": "Identity",
     "devices": "Devices",
     "api": "REST API and administrator",

@@ -518,6 +518,28 @@ class Session:
             return None
         return packet_id
 
+    def begin_publish(self, topic: str, size: int, qos: int) -> bytes | None:
+        """The beginning of a message whose payload of `size` bytes the caller sends itself.
+
+        It is not queued: send what waits before it, and nothing of `data_to_send` before the payload's end.
+        It cannot be sent again, so QoS 1 and 2 are only for a session that ends with its connection. None:
+        the client's Receive Maximum is used up, or the message is larger than it takes, or than any packet.
+        """
+        if self.state is not _OPEN or (qos and self._outbound.quota <= 0):
+            return None
+        packet_id = self._outbound.new_id() if qos else 0
+        if packet_id is None:
+            return None
+        properties = None
+        if self._subscription_identifiers is not None:
+            identifiers = self._subscription_identifiers.identifiers_for(topic)
+            properties = Properties(subscription_identifier=identifiers) if identifiers else None
+        publish = Publish(False, qos, False, topic, packet_id, properties, b"")
+        head = self._outbox.head_of(publish, size)
+        if head is not None and qos:
+            self._outbound.sent(Outgoing(publish, None))
+        return head
+
     @property
     def backed_up(self) -> bool:
         """Whether so much waits for the client, or for its answer, that `publish` takes no more."""

@@ -6,19 +6,21 @@ store (attributes) runs as work of its connection, one after the other, in the o
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any, Final, Protocol
 
 import msgspec
 
 from thingpass.clock import Clock
 from thingpass.devices.claiming import ClaimService
+from thingpass.devices.ota_downloads import OtaDownloads
 from thingpass.messaging.rpc import RpcService
 from thingpass.metrics import Counters
 from thingpass.mqtt.events import MessagePublished
 from thingpass.mqtt.properties import Properties
 from thingpass.mqtt.reason_codes import ReasonCode
 from thingpass.servers.device_claiming import receive_claim
+from thingpass.servers.device_ota import Downloads, receive_ota_request
 from thingpass.servers.device_payloads import AttributeRequest
 from thingpass.servers.device_topics import Purpose, TopicRequest, find_answer, find_request, is_request_id
 from thingpass.servers.device_transport import DeviceTransport, Handler, RequestHandler
@@ -37,6 +39,7 @@ class MessageServices(msgspec.Struct, frozen=True):
 
     ingest: Ingest
     attributes: AttributeService
+    ota: OtaDownloads
     claims: ClaimService
     rpc: RpcService
     counters: Counters
@@ -49,6 +52,7 @@ class DeviceConnection(Acknowledger, Protocol):
     """What the handlers need of a connection."""
 
     transport: DeviceTransport
+    downloads: Downloads | None  # made by the first request for a piece
 
     @property
     def device(self) -> Device: ...
@@ -64,6 +68,12 @@ class DeviceConnection(Acknowledger, Protocol):
         """Ends the connection; MQTT 5 hears why."""
 
     def send_to_device(self, topic: str, payload: bytes, properties: Properties | None = None) -> None: ...
+    async def deliver(self, topic: str, payload: bytes) -> bool:
+        """As `send_to_device`, but waits until the device reads; False: larger than the device takes."""
+
+    async def deliver_in_pieces(self, topic: str, size: int, pieces: AsyncIterator[bytes]) -> bool:
+        """The same for `size` bytes that are never in memory at once; nothing else is sent meanwhile."""
+
     def run_in_order(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs it after the connection's earlier work; reading pauses while too much of it waits."""
 
@@ -198,6 +208,8 @@ answered as an unknown topic."""
 REQUEST_HANDLERS: Final[dict[Purpose, RequestHandler]] = {
     Purpose.ATTRIBUTE_REQUEST: _attribute_request,
     Purpose.RPC_TO_SERVER: _rpc_to_server,
+    Purpose.FIRMWARE: receive_ota_request,
+    Purpose.SOFTWARE: receive_ota_request,
     Purpose.RPC_TO_DEVICE: _rpc_reply,
 }
 """And on one with a number; its id is a decimal number of at most ten digits when it comes here."""

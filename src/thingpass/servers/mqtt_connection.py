@@ -12,13 +12,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Final
 
 import msgspec
 import structlog
 
-from thingpass.errors import ThingpassError
+from thingpass.errors import ThingpassError, Unavailable
 from thingpass.identity.authentication import Authentication
 from thingpass.identity.decisions import Allowed, ConnectAttempt, Refused
 from thingpass.identity.refusal_log import RefusalLog
@@ -48,6 +48,7 @@ from thingpass.mqtt.reason_codes import ReasonCode
 from thingpass.mqtt.session import Limits, Session
 from thingpass.servers.deadlines import DeadlineWheel
 from thingpass.servers.device_messages import MessageServices, receive_message
+from thingpass.servers.device_ota import Downloads
 from thingpass.servers.device_transport import DeviceTransport
 from thingpass.servers.device_transports import DEFAULT, DeviceTransports
 from thingpass.servers.kept_sessions import KeptSessions
@@ -69,6 +70,7 @@ stdlib_log = logging.getLogger(__name__)
 MOST_UNACKNOWLEDGED: Final = 2_000  # MQTT 3 has no Receive Maximum; above this the peer has to wait
 MOST_UNSENT_BYTES: Final = 1_048_576  # a peer that asks and does not read its answers is not read either
 MOST_WORK_WAITING: Final = 100
+UNREAD_S: Final = 300.0  # how long a peer may take to read what is sent by pieces, a piece at a time
 LINGER_S: Final = 1.0  # how long a goodbye may take to reach the peer
 REFUSAL_HEARD_S: Final = 0.1  # how long a refused client has for reading why, before we end the connection
 
@@ -81,6 +83,7 @@ STORE_IS_BEHIND: Final = 2
 UNACKNOWLEDGED: Final = 4
 UNSENT: Final = 8
 WORK_WAITS: Final = 16
+STREAMING: Final = 32
 
 _CLOSE_REASONS: Final = {
     CLOSE_TAKEN_OVER: ReasonCode.SESSION_TAKEN_OVER,
@@ -130,7 +133,9 @@ class MqttConnection:
         "_services",
         "_session",
         "_subscriptions",
+        "_until_sent",
         "_work",
+        "downloads",
         "transport",
         "wheel_slot",
     )
@@ -159,6 +164,8 @@ class MqttConnection:
         self._closed = False
         self._linger_until: float | None = None
         self._work: OrderedWork | None = None
+        self._until_sent: asyncio.Future[None] | None = None
+        self.downloads: Downloads | None = None
         self._provisioning: ProvisioningSession | None = None
         self.transport = DEFAULT
         self.wheel_slot = 0
@@ -243,6 +250,10 @@ class MqttConnection:
         """Sends what the session has queued; closes behind its goodbye."""
         if self._closed or self._linger_until is not None:
             return
+        if self._paused & STREAMING:  # the session's packets wait for the end of this one
+            if self._session.closing:
+                self._close("ended within a packet")
+            return
         try:
             data = self._session.data_to_send()
             if data and not self._endpoint.write(data):
@@ -268,6 +279,8 @@ class MqttConnection:
             self._close(error.reason)
             return
         self._services.loop.remove_writer(self._fd)
+        if self._until_sent is not None and not self._until_sent.done():
+            self._until_sent.set_result(None)
         self._resume(UNSENT)
         self._send()
 
@@ -504,6 +517,75 @@ class MqttConnection:
 
     def send_to_device(self, topic: str, payload: bytes, properties: Properties | None = None) -> None:
         self.publish_to_device(topic, payload, properties=properties)
+
+    async def deliver(self, topic: str, payload: bytes) -> bool:
+        """A client that acknowledges too slowly gets it at QoS 0: nothing is lost on one connection."""
+        if self._paused & UNSENT:
+            await self._wait_until_sent()
+        session = self._session
+        behind = session.send_quota <= 0 or session.backed_up
+        qos = 0 if behind else self._subscriptions.qos_for(topic)
+        if self._closed or session.closing:
+            return True  # nobody is left who could be told otherwise
+        if session.publish(topic, payload, qos) is None:
+            return False
+        self.messages.counters.messages_sent += 1
+        self._send()
+        return True
+
+    async def deliver_in_pieces(self, topic: str, size: int, pieces: AsyncIterator[bytes]) -> bool:
+        """Reading pauses, so that what the session would have to say meanwhile stays little."""
+        if self._paused & UNSENT:
+            await self._wait_until_sent()
+        session = self._session
+        # What is never whole cannot be sent again, as QoS 1 would want it of a session that outlives this.
+        behind = session.send_quota <= 0 or session.session_expiry_interval > 0
+        qos = 0 if behind else self._subscriptions.qos_for(topic)
+        if self._closed or session.closing:
+            return True
+        # Read before the packet begins: a package that is gone can still be told by an error.
+        piece: bytes | None = await anext(pieces)
+        head = session.begin_publish(topic, size, qos)
+        if head is None:
+            return False
+        self.messages.counters.messages_sent += 1
+        self._send()  # what the session has said before goes before
+        self._pause(STREAMING)
+        try:
+            self._write(head)
+            while piece is not None and not self._closed:
+                self._write(piece)
+                await self._wait_until_sent()
+                piece = await anext(pieces, None)
+        except BaseException:
+            self._close("a packet could not be sent to its end")
+            raise
+        self._resume(STREAMING)
+        self._send()
+        return True
+
+    def _write(self, data: bytes) -> None:
+        if self._closed:
+            return
+        try:
+            if not self._endpoint.write(data):
+                self._services.loop.add_writer(self._fd, self._writable)
+        except ChannelFailed as error:
+            self._close(error.reason)
+
+    async def _wait_until_sent(self) -> None:
+        """Raises Unavailable when the peer does not read."""
+        if self._closed or not self._endpoint.unsent_bytes:
+            await asyncio.sleep(0)  # others get their turn
+            return
+        self._until_sent = self._services.loop.create_future()
+        try:
+            async with asyncio.timeout(UNREAD_S):
+                await self._until_sent
+        except TimeoutError as error:
+            raise Unavailable(f"The device read nothing for {UNREAD_S:g} s.") from error
+        finally:
+            self._until_sent = None
 
     def run_in_order(self, work: Coroutine[Any, Any, None]) -> None:
         if self._work is None:

@@ -13,6 +13,9 @@ from thingpass.store.sqlite.customers import Customers
 from thingpass.store.sqlite.database import Database
 from thingpass.store.sqlite.devices import Devices
 from thingpass.store.sqlite.directory import DATABASE, DirectoryLock, prepare_directory
+from thingpass.store.sqlite.ota_packages import OtaPackages
+from thingpass.store.sqlite.ota_rollouts import OtaRollouts
+from thingpass.store.sqlite.package_files import PackageFiles
 from thingpass.store.sqlite.profiles import Profiles
 from thingpass.store.sqlite.rpc_calls import RpcCalls
 from thingpass.store.sqlite.series import Series
@@ -21,7 +24,18 @@ from thingpass.store.sqlite.users import Users
 
 
 class SqliteStore(
-    Series, Tenants, Users, Customers, Profiles, Devices, CredentialRows, Claims, Attributes, RpcCalls
+    Series,
+    Tenants,
+    Users,
+    Customers,
+    Profiles,
+    Devices,
+    CredentialRows,
+    Claims,
+    Attributes,
+    OtaPackages,
+    OtaRollouts,
+    RpcCalls,
 ):
     """Everything in one directory; see `store.store.Store` for what the methods promise.
 
@@ -50,6 +64,7 @@ class SqliteStore(
             unfolded_messages=unfolded_messages,
             fold_after_s=fold_after_s,
         )
+        self._files = PackageFiles(directory)
         self._directory = directory
         self._lock = DirectoryLock(directory)
 
@@ -58,6 +73,7 @@ class SqliteStore(
         self._lock.acquire()
         try:
             self._database.open()
+            self.open_packages()
             await self.open_series()
         except BaseException:
             await self.close()
@@ -65,6 +81,7 @@ class SqliteStore(
 
     async def close(self) -> None:
         await self.close_series()
+        await self._files.close()
         await self._database.close()
         self._lock.release()
 
