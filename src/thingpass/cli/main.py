@@ -35,6 +35,7 @@ COMMANDS: tuple[Entry, ...] = (
     Entry("keygen", "keygen", "Make the keys and certificates of the server and of devices."),
     Entry("device", "device", "Add, list, show and remove devices; set their credentials."),
     Entry("telemetry", "telemetry", "Read what devices have sent."),
+    Entry("simulate", "simulate", "Run a fleet of believable devices against a server."),
     Entry("connections", "connections", "Show who is connected, or who was refused and why."),
     Entry("login", "login", "Log in to a server and keep the tokens."),
     Entry("logout", "login", "Forget the tokens of `thingpass login`."),
