@@ -20,6 +20,7 @@ from thingpass.devices.users import UserService
 from thingpass.identity.authentication import Authentication
 from thingpass.identity.refusal_log import RefusalLog
 from thingpass.messaging.presence import CLOSE_CREDENTIALS_CHANGED, CLOSE_DEVICE_REMOVED, Presence
+from thingpass.messaging.rate_limiting import RateLimiter
 from thingpass.metrics import Counters
 from thingpass.mqtt.session import Limits
 from thingpass.servers.deadlines import DeadlineWheel
@@ -28,6 +29,7 @@ from thingpass.servers.http_listener import HttpListener
 from thingpass.servers.mqtt_connection import ConnectionServices
 from thingpass.servers.mqtt_listeners import MqttListener, MqttTlsListener, drain
 from thingpass.servers.server_identity import load_server_certificate
+from thingpass.servers.transport_limits import make_transport_limits
 from thingpass.settings import Secret, Settings
 from thingpass.store.sqlite.store import SqliteStore
 from thingpass.telemetry.attributes import AttributeService
@@ -62,6 +64,8 @@ class Server:
         self._counters = Counters()
         self._presence = Presence()
         self._bus = LocalBus()
+        limits = make_transport_limits(settings.limits)
+        self._rate_limiter = RateLimiter(lambda tenant_id: limits)
         self._refusal_log = RefusalLog(
             kept=settings.identity.refusals_kept,
             kept_per_device=settings.identity.refusals_kept_per_device,
@@ -185,6 +189,7 @@ class Server:
             messages=MessageServices(
                 ingest=ingest,
                 attributes=attributes,
+                rate_limiter=self._rate_limiter,
                 counters=self._counters,
                 clock=self._clock,
                 maximum_packet_size=settings.mqtt.maximum_packet_size,

@@ -125,6 +125,13 @@ METRICS: tuple[MetricRow, ...] = (
         help="PUBLISH packets whose topic or payload could not be used.",
     ),
     MetricRow(
+        name="thingpass_rate_limited_total",
+        kind="counter",
+        attribute="rate_limited",
+        help="PUBLISH packets and requests above a rate limit: refused, delayed, or ended with.",
+        label="limit",
+    ),
+    MetricRow(
         name="thingpass_messages_sent_total",
         kind="counter",
         attribute="messages_sent",
@@ -245,6 +252,7 @@ class Counters:
         "messages_sent",
         "points_stored",
         "publishes_acknowledged",
+        "rate_limited",
         "reading_paused",
         "refused",
     )
@@ -266,6 +274,7 @@ class Counters:
         self.reading_paused = 0
         self.logins_failed = 0
         self.refused: dict[str, int] = {}
+        self.rate_limited: dict[str, int] = {}
         self.http_requests: dict[str, int] = {}
         self.handshake_seconds = Histogram(SECONDS)
         self.commit_seconds = Histogram(SECONDS)

@@ -18,7 +18,19 @@ from typing import Literal
 import msgspec
 
 from thingpass.errors import Invalid
-from thingpass.setting_kinds import BOOLEAN, NAMES, PATH, SECRET, TEXT, Kind, number, one_of, port, whole
+from thingpass.setting_kinds import (
+    BOOLEAN,
+    NAMES,
+    PATH,
+    RATE_LIMIT,
+    SECRET,
+    TEXT,
+    Kind,
+    number,
+    one_of,
+    port,
+    whole,
+)
 from thingpass.setting_kinds import Secret as Secret
 
 PREFIX = "THINGPASS_"
@@ -68,6 +80,23 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
     unfolded_messages: int = 200_000
 
 
+class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Rate limits in the notation of `rate_limits`; None is no limit."""
+
+    device_messages: str | None = None
+    device_telemetry_messages: str | None = None
+    device_data_points: str | None = None
+    gateway_messages: str | None = None
+    gateway_telemetry_messages: str | None = None
+    gateway_data_points: str | None = None
+    gateway_device_messages: str | None = None
+    gateway_device_telemetry_messages: str | None = None
+    gateway_device_data_points: str | None = None
+    tenant_messages: str | None = None
+    tenant_telemetry_messages: str | None = None
+    tenant_data_points: str | None = None
+
+
 class IdentitySettings(msgspec.Struct, frozen=True, kw_only=True):
     skip_certificate_validity: bool = False
     refusals_kept: int = 10_000
@@ -94,6 +123,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tls: TlsSettings = TlsSettings()
     mqtt: MqttSettings = MqttSettings()
     store: StoreSettings = StoreSettings()
+    limits: LimitSettings = LimitSettings()
     identity: IdentitySettings = IdentitySettings()
     api: ApiSettings = ApiSettings()
     log: LogSettings = LogSettings()
@@ -152,6 +182,7 @@ GROUPS: dict[str, type[msgspec.Struct]] = {
     "tls": TlsSettings,
     "mqtt": MqttSettings,
     "store": StoreSettings,
+    "limits": LimitSettings,
     "identity": IdentitySettings,
     "api": ApiSettings,
     "log": LogSettings,
@@ -209,6 +240,21 @@ SETTINGS: tuple[Setting, ...] = (
             help="Messages waiting to be stored before sockets stop being read."),
     Setting("store.unfolded_messages", "STORE_UNFOLDED_MESSAGES", whole(1), unit="messages",
             help="Messages in the journal (and in memory) before they are folded into the series."),
+    *(
+        Setting(f"limits.{sender}_{what}", f"LIMIT_{sender}_{what}".upper(), RATE_LIMIT,
+                help=f"{words} {of_whom}, as 100:1,5000:60; none unless given.")
+        for sender, of_whom in (
+            ("device", "from one device"),
+            ("gateway", "from all devices behind one gateway"),
+            ("gateway_device", "from one gateway for itself"),
+            ("tenant", "from all devices of one tenant"),
+        )
+        for what, words in (
+            ("messages", "Messages without data"),
+            ("telemetry_messages", "Telemetry and attribute messages"),
+            ("data_points", "Data points"),
+        )
+    ),
     Setting("identity.skip_certificate_validity", "SKIP_CERTIFICATE_VALIDITY", BOOLEAN,
             help="Let devices in whose certificate is not yet or no longer valid."),
     Setting("identity.refusals_kept", "REFUSALS_KEPT", whole(1),

@@ -11,6 +11,7 @@ from thingpass.settings import (
     CLIENT_VARIABLES,
     GROUPS,
     SETTINGS,
+    LimitSettings,
     Secret,
     Setting,
     SettingInvalid,
@@ -84,6 +85,7 @@ SAMPLES = {
     "tls.server_names": "a, b",
     "listeners.mqtt_port": "1883",
     "identity.skip_certificate_validity": "true",
+    **{f"limits.{field.name}": "100:1,5000:60" for field in msgspec.structs.fields(LimitSettings)},
 }
 
 

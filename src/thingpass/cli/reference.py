@@ -25,6 +25,7 @@ GROUP_TITLES = {
     "tls": "TLS",
     "mqtt": "MQTT",
     "store": "Store",
+    "limits": "Rate limits",
     "identity": "Identity",
     "api": "REST API and administrator",
     "log": "Logs",

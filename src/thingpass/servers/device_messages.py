@@ -12,10 +12,13 @@ from typing import Any, Protocol
 import msgspec
 
 from thingpass.clock import Clock
+from thingpass.messaging.rate_limiting import RateLimiter
 from thingpass.metrics import Counters
 from thingpass.mqtt.events import MessagePublished
 from thingpass.mqtt.reason_codes import ReasonCode
 from thingpass.servers import device_payloads
+from thingpass.servers.connection_limits import ConnectionLimits
+from thingpass.servers.device_payloads_session import SESSION_LIMITS_METHOD, session_limits
 from thingpass.servers.device_topics import (
     ATTRIBUTE_REQUEST,
     ATTRIBUTES,
@@ -31,14 +34,13 @@ from thingpass.store.rows import Device
 from thingpass.telemetry.attributes import CLIENT_SCOPE, SHARED_SCOPE, AttributeService
 from thingpass.telemetry.ingest import Acknowledger, Ingest
 
-SESSION_LIMITS_METHOD = "getSessionLimits"
-
 
 class MessageServices(msgspec.Struct, frozen=True):
     """What the handlers need of the house."""
 
     ingest: Ingest
     attributes: AttributeService
+    rate_limiter: RateLimiter
     counters: Counters
     clock: Clock
     maximum_packet_size: int
@@ -47,6 +49,8 @@ class MessageServices(msgspec.Struct, frozen=True):
 
 class DeviceConnection(Acknowledger, Protocol):
     """What the handlers need of a connection."""
+
+    limits: ConnectionLimits | None  # None: nothing is limited
 
     @property
     def device(self) -> Device: ...
@@ -66,6 +70,9 @@ class DeviceConnection(Acknowledger, Protocol):
 def receive_message(connection: DeviceConnection, message: MessagePublished) -> None:
     """Routes one message; a payload that cannot be used is refused by the connection."""
     handler = _HANDLERS_BY_TOPIC.get(message.topic)
+    limits = connection.limits
+    if limits is not None and not limits.admit(message, carries_data=handler is not None):
+        return
     try:
         if handler is not None:
             handler(connection, message)
@@ -91,12 +98,16 @@ def _receive_request(connection: DeviceConnection, message: MessagePublished) ->
 def _telemetry(connection: DeviceConnection, message: MessagePublished) -> None:
     messages = connection.messages
     samples = device_payloads.parse_telemetry(message.payload, messages.clock.now_ms())
+    if connection.limits is not None:
+        connection.limits.charge_points(sum(len(sample.values) for sample in samples))
     packet_id = message.packet_id
     messages.ingest.append(connection.device.number, samples, connection if packet_id else None, packet_id)
 
 
 def _client_attributes(connection: DeviceConnection, message: MessagePublished) -> None:
     values = device_payloads.parse_attributes(message.payload)
+    if connection.limits is not None:
+        connection.limits.charge_points(len(values))
     connection.run_in_order(_save_client_attributes(connection, message.packet_id, values))
 
 
@@ -131,13 +142,13 @@ def _rpc_to_server(connection: DeviceConnection, message: MessagePublished, answ
     method = device_payloads.parse_rpc_method(message.payload)
     connection.acknowledge(message.packet_id)
     if method == SESSION_LIMITS_METHOD:
-        messages = connection.messages
-        limits = {"messages": None, "telemetryMessages": None, "telemetryDataPoints": None}
-        reply: dict[str, Any] = {
-            "maxPayloadSize": messages.maximum_packet_size,
-            "maxInflightMessages": messages.receive_maximum,
-            "rateLimits": limits,
-        }
+        messages, device = connection.messages, connection.device
+        reply = session_limits(
+            device,
+            messages.rate_limiter.limits_of(device.tenant_id),
+            maximum_packet_size=messages.maximum_packet_size,
+            receive_maximum=messages.receive_maximum,
+        )
     else:
         reply = {"error": f"This server has no method named {method[:100]!r}."}
     connection.send_to_device(answer, msgspec.json.encode(reply))

@@ -22,7 +22,7 @@ from thingpass.errors import ThingpassError
 from thingpass.identity.authentication import Authentication
 from thingpass.identity.decisions import Allowed, ConnectAttempt, Refused
 from thingpass.identity.refusal_log import RefusalLog
-from thingpass.identity.refusals import Refusal
+from thingpass.identity.refusals import RATE_LIMIT_EXCEEDED, Refusal
 from thingpass.messaging.presence import (
     CLOSE_CREDENTIALS_CHANGED,
     CLOSE_DEVICE_REMOVED,
@@ -30,6 +30,7 @@ from thingpass.messaging.presence import (
     Connection,
     Presence,
 )
+from thingpass.messaging.rate_limiting import Breach
 from thingpass.mqtt.errors import TimedOut
 from thingpass.mqtt.events import (
     ConnectReceived,
@@ -45,6 +46,7 @@ from thingpass.mqtt.events import (
 from thingpass.mqtt.packets import ProtocolVersion
 from thingpass.mqtt.reason_codes import ReasonCode
 from thingpass.mqtt.session import Limits, Session
+from thingpass.servers.connection_limits import ConnectionLimits
 from thingpass.servers.deadlines import DeadlineWheel
 from thingpass.servers.device_messages import MessageServices, receive_message
 from thingpass.servers.ordered_work import OrderedWork
@@ -78,6 +80,7 @@ STORE_IS_BEHIND: Final = 2
 UNACKNOWLEDGED: Final = 4
 UNSENT: Final = 8
 WORK_WAITS: Final = 16
+RATE_LIMITED: Final = 32
 
 _CLOSE_REASONS: Final = {
     CLOSE_TAKEN_OVER: ReasonCode.SESSION_TAKEN_OVER,
@@ -121,6 +124,7 @@ class MqttConnection:
         "_session",
         "_subscriptions",
         "_work",
+        "limits",
         "wheel_slot",
     )
 
@@ -146,6 +150,7 @@ class MqttConnection:
         self._closed = False
         self._linger_until: float | None = None
         self._work: OrderedWork | None = None
+        self.limits: ConnectionLimits | None = None  # only where limits are set
         self.wheel_slot = 0
 
     def start(self) -> None:
@@ -321,6 +326,11 @@ class MqttConnection:
             connected_at_ms=services.messages.clock.now_ms(),
         )
         services.presence.opened(self._connection, self.end)
+        meters = services.messages.rate_limiter.meters_for(allowed.device, services.loop.time())
+        if meters is not None:
+            can_refuse = connect.protocol_version is ProtocolVersion.MQTT_5
+            counters = services.messages.counters
+            self.limits = ConnectionLimits(self, meters, counters, can_refuse=can_refuse)
         services.messages.counters.connects_accepted += 1
         held_back = self._session.accept(
             services.loop.time(), assigned_client_id=assigned, server_keep_alive=keep_alive
@@ -332,6 +342,8 @@ class MqttConnection:
     # What the peer asks
 
     def _subscribe_requested(self, event: SubscribeRequested) -> None:
+        if self.limits is not None:
+            self.limits.charge()
         self._session.grant(event.packet_id, self._subscriptions.subscribe(event.subscriptions))
 
     def _unsubscribe_requested(self, event: UnsubscribeRequested) -> None:
@@ -418,6 +430,31 @@ class MqttConnection:
             log.error("connection.failed", device=self._device_name, exc_info=error)
             self._end_with(ReasonCode.UNSPECIFIED_ERROR, None)
 
+    # What `connection_limits` needs of a connection
+
+    def time(self) -> float:
+        return self._services.loop.time()
+
+    def hold_reading(self, seconds: float) -> None:
+        if not self._paused & RATE_LIMITED and not self._closed:
+            self._pause(RATE_LIMITED)
+            self._services.loop.call_later(seconds, self._hold_ended)
+
+    def _hold_ended(self) -> None:
+        if self._closed or self.limits is None:
+            return
+        if debt_s := self.limits.debt_s():
+            self._services.loop.call_later(debt_s, self._hold_ended)
+            return
+        self._resume(RATE_LIMITED)
+        self._ready_again()  # at once: its keep alive may have run out while nobody read it
+
+    def end_for_rate(self, sentence: str) -> None:
+        self._end_with(ReasonCode.MESSAGE_RATE_TOO_HIGH, sentence)
+
+    def record_breach(self, breach: Breach) -> None:
+        self._record(Fault(RATE_LIMIT_EXCEEDED, {"name": breach.name, "limit": breach.limit}))
+
     # `telemetry.ingest` reports
 
     def stored(self, packet_ids: list[int]) -> None:
@@ -481,6 +518,8 @@ class MqttConnection:
         if self._connection is not None:
             self._services.presence.closed(self._connection)
             self._connection = None
+        if self.limits is not None:
+            self.limits.ended()
 
     def _close(self, why: str) -> None:
         if self._closed:

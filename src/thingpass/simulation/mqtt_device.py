@@ -13,7 +13,6 @@ from thingpass.servers.device_topics import (
     RPC_TO_DEVICE,
     RPC_TO_SERVER,
     TELEMETRY,
-    answer_topic,
 )
 from thingpass.simulation.behaviour import shared_request
 from thingpass.simulation.device import DeviceIdentity, DeviceServices, SimulatedDevice
@@ -33,8 +32,10 @@ _PING_AFTER_S: Final = KEEP_ALIVE_S / 2
 _SUBSCRIPTIONS: Final = tuple(
     row.subscribe for row in (ATTRIBUTES, ATTRIBUTE_REQUEST, RPC_TO_DEVICE) if row.subscribe
 )
-_ATTRIBUTE_ANSWERS: Final = (ATTRIBUTE_REQUEST.answer or "").removesuffix("{id}")
+_ATTRIBUTE_ANSWERS: Final = (ATTRIBUTE_REQUEST.subscribe or "").removesuffix("+")
 _RPC_REQUESTS: Final = (RPC_TO_DEVICE.subscribe or "").removesuffix("+")
+# A device answers on the topic on which the server answers a device: one name, both ways.
+_RPC_ANSWERS: Final = (RPC_TO_SERVER.subscribe or "").removesuffix("+")
 _SHARED_REQUEST_TOPIC: Final = ATTRIBUTE_REQUEST.topic.replace("{id}", "1")
 
 
@@ -108,8 +109,7 @@ class MqttDevice(SimulatedDevice):
             request_id = message.topic.removeprefix(_RPC_REQUESTS)
             interval_s = self.behaviour.interval_s
             answer = self.behaviour.answer(message.payload, time.time_ns() // 1_000_000)
-            # A device answers on the topic on which the server answers a device: one name, both ways.
-            if self._publish(answer_topic(RPC_TO_SERVER, request_id), answer):
+            if self._publish(_RPC_ANSWERS + request_id, answer):
                 self._services.tally.rpc_answered += 1
             if self.behaviour.interval_s != interval_s:
                 self._interval_changed()
