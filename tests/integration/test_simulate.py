@@ -70,7 +70,11 @@ def connected(server: RunningServer) -> int:
 
 
 def latest(server: RunningServer, name: str) -> dict[str, Any]:
-    device = server.rest.get("/api/tenant/devices", params={"deviceName": name}).json()
+    """Telemetry and client attributes; nothing of a device that is not registered yet."""
+    answer = server.rest.get("/api/tenant/devices", params={"deviceName": name})
+    if answer.status_code == 404:
+        return {}
+    device = answer.json()
     path = f"/api/plugins/telemetry/DEVICE/{device['id']['id']}/values"
     series = server.rest.get(f"{path}/timeseries", params={"useStrictDataTypes": "true"}).json()
     attributes = server.rest.get(f"{path}/attributes/CLIENT_SCOPE").json()
@@ -133,6 +137,24 @@ def test_devices_come_back_after_the_server_was_gone(
     assert summary["lost"] == 20
     reasons = {problem["reason"] for problem in summary["problems"]}
     assert "disconnected by the server: The server is shutting down. (0x8B)" in reasons
+
+
+def test_devices_answer_calls_and_obey_pushes(server: RunningServer, tmp_path: Path) -> None:
+    process = start_fleet(server, tmp_path, "--devices", "2", "--rate", "0.001", "--prefix", "called")
+    try:
+        wait_until(lambda: latest(server, "called-000001").get("simulated") is True, "it is connected")
+        device = server.rest.get("/api/tenant/devices", params={"deviceName": "called-000001"}).json()
+        call = {"method": "getStatus", "params": None, "timeout": 10_000}
+        status = server.rest.post(f"/api/rpc/twoway/{device['id']['id']}", json=call)
+        assert status.json()["interval"] == 2_000
+        path = f"/api/plugins/telemetry/DEVICE/{device['id']['id']}/SHARED_SCOPE"
+        server.rest.post(path, json={"uploadFrequency": 0.05}).raise_for_status()
+        wait_until(lambda: "temperature" in latest(server, "called-000001"), "it sends now")
+    finally:
+        process.send_signal(signal.SIGINT)
+    code, summary, errors = end_of(process)
+    assert code == 0, errors
+    assert (summary["rpc_answered"], summary["settings_applied"], summary["problems"]) == (1, 1, [])
 
 
 def test_devices_that_the_server_refuses_are_told_in_words(server: RunningServer, tmp_path: Path) -> None:

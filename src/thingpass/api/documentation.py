@@ -19,6 +19,8 @@ from thingpass import __version__
 from thingpass.api.answers import JSON, SCHEMA_PLACE
 from thingpass.api.authorization import GuardedRoute, Role, role_of
 from thingpass.api.connections import ConnectionsShape
+from thingpass.api.kept_calls import RpcShape
+from thingpass.api.profile_shapes import ProfileInfoShape, ProfileNameShape, ProfileShape
 from thingpass.api.refusals import RefusalsShape
 from thingpass.api.server import ServerShape
 from thingpass.api.thingsboard_shapes import (
@@ -28,7 +30,6 @@ from thingpass.api.thingsboard_shapes import (
     ErrorShape,
     JwtPair,
     PageShape,
-    ProfileInfoShape,
     TypeShape,
     UserShape,
 )
@@ -52,7 +53,12 @@ SHAPES = (
     TypeShape,
     ProfileInfoShape,
     PageShape[ProfileInfoShape],
+    ProfileShape,
+    PageShape[ProfileShape],
+    ProfileNameShape,
     CredentialsShape,
+    RpcShape,
+    PageShape[RpcShape],
     ConnectionsShape,
     RefusalsShape,
     ServerShape,

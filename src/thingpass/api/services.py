@@ -11,9 +11,11 @@ import msgspec
 from thingpass.bus.bus import Bus
 from thingpass.clock import Clock
 from thingpass.devices.devices import DeviceService
+from thingpass.devices.profiles import ProfileService
 from thingpass.devices.users import UserService
 from thingpass.identity.refusal_log import RefusalLog
 from thingpass.messaging.presence import Presence
+from thingpass.messaging.rpc import RpcService
 from thingpass.metrics import Counters
 from thingpass.settings import ApiSettings
 from thingpass.store.store import Store
@@ -41,11 +43,13 @@ class Services:
     local_secret: str
     store: Store
     devices: DeviceService
+    profiles: ProfileService
     users: UserService
     ingest: Ingest
     latest: LatestValues
     series: SeriesService
     attributes: AttributeService
+    rpc: RpcService
     bus: Bus
     refusal_log: RefusalLog
     presence: Presence

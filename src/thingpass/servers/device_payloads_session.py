@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from thingpass.messaging.rate_limiting import ScopeLimits, TransportLimits, is_gateway
 from thingpass.rate_limits import RateLimit
 from thingpass.store.rows import Device
-
-SESSION_LIMITS_METHOD: Final = "getSessionLimits"
 
 
 def session_limits(

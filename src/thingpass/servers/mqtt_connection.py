@@ -22,7 +22,7 @@ from thingpass.errors import ThingpassError
 from thingpass.identity.authentication import Authentication
 from thingpass.identity.decisions import Allowed, ConnectAttempt, Refused
 from thingpass.identity.refusal_log import RefusalLog
-from thingpass.identity.refusals import RATE_LIMIT_EXCEEDED, Refusal
+from thingpass.identity.refusals import RATE_LIMIT_EXCEEDED, STORE_UNAVAILABLE, Refusal
 from thingpass.messaging.presence import (
     CLOSE_CREDENTIALS_CHANGED,
     CLOSE_DEVICE_REMOVED,
@@ -44,11 +44,16 @@ from thingpass.mqtt.events import (
     UnsubscribeRequested,
 )
 from thingpass.mqtt.packets import ProtocolVersion
+from thingpass.mqtt.properties import Properties
 from thingpass.mqtt.reason_codes import ReasonCode
 from thingpass.mqtt.session import Limits, Session
 from thingpass.servers.connection_limits import ConnectionLimits
 from thingpass.servers.deadlines import DeadlineWheel
 from thingpass.servers.device_messages import MessageServices, receive_message
+from thingpass.servers.device_transport import DeviceTransport
+from thingpass.servers.device_transports import DEFAULT, DeviceTransports
+from thingpass.servers.kept_sessions import KeptSessions
+from thingpass.servers.mqtt_device_session import MqttDeviceSession, ToDevice
 from thingpass.servers.ordered_work import OrderedWork
 from thingpass.servers.payload_faults import PayloadInvalid
 from thingpass.servers.protocol_refusals import Fault, mqtt_fault
@@ -61,13 +66,14 @@ from thingpass.tls.evidence import Evidence, without_chain
 log = structlog.get_logger(__name__)
 stdlib_log = logging.getLogger(__name__)
 
-READS_PER_TURN: Final = 16  # records read from one connection before the others get their turn
 MOST_UNACKNOWLEDGED: Final = 2_000  # MQTT 3 has no Receive Maximum; above this the peer has to wait
 MOST_UNSENT_BYTES: Final = 1_048_576  # a peer that asks and does not read its answers is not read either
 MOST_WORK_WAITING: Final = 100
 LINGER_S: Final = 1.0  # how long a goodbye may take to reach the peer
+REFUSAL_HEARD_S: Final = 0.1  # how long a refused client has for reading why, before we end the connection
 
 NOT_STORED: Final = "The server could not store this now."
+TOO_FAR_BEHIND: Final = "Too many messages to this device are unread or unacknowledged."
 HTTP_ANSWER: Final = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
     b"This port speaks MQTT, not HTTP.\n"
@@ -103,6 +109,9 @@ class ConnectionServices(msgspec.Struct, frozen=True, kw_only=True):
     refusal_log: RefusalLog
     presence: Presence
     messages: MessageServices
+    transports: DeviceTransports
+    to_device: ToDevice
+    kept_sessions: KeptSessions
     limits: Limits
     maximum_keep_alive_s: int  # 0: as long as the client likes
     open_connections: set[MqttConnection]
@@ -114,6 +123,7 @@ class MqttConnection:
         "_closed",
         "_connection",
         "_device",
+        "_device_session",
         "_endpoint",
         "_evidence",
         "_fd",
@@ -125,6 +135,7 @@ class MqttConnection:
         "_subscriptions",
         "_work",
         "limits",
+        "transport",
         "wheel_slot",
     )
 
@@ -145,12 +156,14 @@ class MqttConnection:
         self._session = Session(services.limits, services.loop.time())
         self._device: Device | None = None
         self._connection: Connection | None = None
+        self._device_session: MqttDeviceSession | None = None  # once something is sent to it unasked
         self._subscriptions = Subscriptions()
         self._paused = 0
         self._closed = False
         self._linger_until: float | None = None
         self._work: OrderedWork | None = None
         self.limits: ConnectionLimits | None = None  # only where limits are set
+        self.transport = DEFAULT
         self.wheel_slot = 0
 
     def start(self) -> None:
@@ -175,24 +188,19 @@ class MqttConnection:
             self._close("internal error")
 
     def _read_some(self) -> None:
-        channel, session, services = self._endpoint.channel, self._session, self._services
-        now = services.loop.time()
-        counters = services.messages.counters
-        for _ in range(READS_PER_TURN):
-            data = channel.read()
-            if data is None:
-                return
-            if not data:
-                self._close("peer closed the connection")
-                return
-            counters.bytes_received += len(data)
-            events = session.receive(data, now)
-            if events:
-                self._act_on(events)
-            if self._paused or self._closed or not channel.pending():
-                return
-        # Bytes wait inside OpenSSL, for which the socket will not become readable again.
-        services.loop.call_soon(self._ready_again)
+        channel, services = self._endpoint.channel, self._services
+        data = channel.read()
+        if data is None:
+            return
+        if not data:
+            self._close("peer closed the connection")
+            return
+        services.messages.counters.bytes_received += len(data)
+        events = self._session.receive(data, services.loop.time())
+        if events:
+            self._act_on(events)
+        if not self._paused and not self._closed and channel.pending():
+            services.loop.call_soon(self._ready_again)
 
     def _ready_again(self) -> None:
         if not self._closed and not self._paused:
@@ -284,19 +292,40 @@ class MqttConnection:
     async def _decide(self, attempt: ConnectAttempt, event: ConnectReceived) -> None:
         decision = await self._services.authentication.decide(self._evidence, attempt)
         if not self._closed:
-            self._decided(decision, event)
             self._resume(DECIDING)
+            self._decided(decision, event)
 
     def _decided(self, decision: Allowed | Refused, event: ConnectReceived) -> None:
         match decision:
             case Allowed():
-                self._accept(decision, event)
+                transport = self._services.transports.find(decision.device.profile_id)
+                if transport is not None:
+                    self.transport = transport
+                    self._accept(decision, event)
+                else:
+                    self._pause(DECIDING)
+                    self.run_in_order(self._read_profile(decision, event))
             case Refused():
                 self._session.refuse(
                     mqtt5=decision.mqtt5, mqtt3=decision.mqtt3, reason_string=decision.for_peer
                 )
         # What it proved has served: a connection keeps no certificate while it lives.
         self._evidence = without_chain(self._evidence)
+
+    async def _read_profile(self, allowed: Allowed, event: ConnectReceived) -> None:
+        """For the first device of a profile; those after it find what was read here."""
+        try:
+            transport = await self._services.transports.load(allowed.device.profile_id)
+        except ThingpassError as error:
+            if not self._closed:
+                refusal = STORE_UNAVAILABLE
+                self._record(Fault(refusal, {"problem": error.sentence}))
+                self._session.refuse(mqtt5=refusal.mqtt5, mqtt3=refusal.mqtt3, reason_string=refusal.for_peer)
+            return
+        if not self._closed:
+            self.transport = transport
+            self._accept(allowed, event)
+            self._resume(DECIDING)
 
     def _accept(self, allowed: Allowed, event: ConnectReceived) -> None:
         services, connect, evidence = self._services, event.connect, self._evidence
@@ -332,9 +361,22 @@ class MqttConnection:
             counters = services.messages.counters
             self.limits = ConnectionLimits(self, meters, counters, can_refuse=can_refuse)
         services.messages.counters.connects_accepted += 1
-        held_back = self._session.accept(
-            services.loop.time(), assigned_client_id=assigned, server_keep_alive=keep_alive
+        # After `opened`, which ends the device's earlier connection: that one may leave a session.
+        resumed = services.kept_sessions.take(
+            allowed.device.id, self._connection.client_id, clean_start=connect.clean_start
         )
+        held_back = self._session.accept(
+            services.loop.time(),
+            assigned_client_id=assigned,
+            server_keep_alive=keep_alive,
+            resumed=None if resumed is None else resumed.state,
+        )
+        if resumed is not None:
+            services.messages.counters.sessions_resumed += 1
+            self._device_session, self._subscriptions = resumed, resumed.subscriptions
+            resumed.come_back(self)
+        elif self._session.session_expiry_interval:
+            self._make_device_session()
         self._services.wheel.forget(self)
         self._services.wheel.watch(self)  # its keep alive may end before the time for CONNECT would have
         self._act_on(held_back)
@@ -344,13 +386,34 @@ class MqttConnection:
     def _subscribe_requested(self, event: SubscribeRequested) -> None:
         if self.limits is not None:
             self.limits.charge()
-        self._session.grant(event.packet_id, self._subscriptions.subscribe(event.subscriptions))
+        codes = self._subscriptions.subscribe(event.subscriptions, self.transport)
+        self._session.grant(event.packet_id, codes)
+        if self._subscriptions.wants_something_unasked(self.transport):
+            self._make_device_session().subscribed([each.topic_filter for each in event.subscriptions])
 
     def _unsubscribe_requested(self, event: UnsubscribeRequested) -> None:
         codes = self._subscriptions.unsubscribe(event.topic_filters)
         self._session.confirm_unsubscribe(event.packet_id, codes)
+        if self._device_session is not None:
+            self._device_session.unsubscribed()
 
-    def _nothing_to_do(self, event: DeliveryAcknowledged | PingReceived) -> None:
+    def _make_device_session(self) -> MqttDeviceSession:
+        if self._device_session is None:
+            assert self._connection is not None
+            self._device_session = MqttDeviceSession(
+                self._services.to_device,
+                device_id=self._connection.device_id,
+                client_id=self._connection.client_id,
+                subscriptions=self._subscriptions,
+                link=self,
+            )
+        return self._device_session
+
+    def _delivery_acknowledged(self, event: DeliveryAcknowledged) -> None:
+        if self._device_session is not None:
+            self._device_session.delivered(event.packet_id, event.reason_code)
+
+    def _nothing_to_do(self, event: PingReceived) -> None:
         """The session has done what there was to do."""
 
     def _disconnected(self, event: Disconnected) -> None:
@@ -384,6 +447,15 @@ class MqttConnection:
         return self._device
 
     @property
+    def device_or_none(self) -> Device | None:
+        return self._device
+
+    def follow(self, device: Device, transport: DeviceTransport) -> None:
+        """The device's profile changed while it is connected."""
+        self._device = device
+        self.transport = transport
+
+    @property
     def messages(self) -> MessageServices:
         return self._services.messages
 
@@ -392,22 +464,24 @@ class MqttConnection:
             self._session.acknowledge(packet_id, reason_code)
 
     def refuse_message(self, message: MessagePublished, error: PayloadInvalid) -> None:
-        """Device API reference 2.3, case A: MQTT 5 hears of it and stays (QoS 1, 2), others are closed."""
+        """Device API reference 2.3, case A: MQTT 5 hears of it and stays (QoS 1, 2), others are closed.
+
+        Unless the profile says that they are not: MQTT 3 then gets its acknowledgement and hears nothing.
+        """
         self.messages.counters.messages_rejected += 1
         log.info(
             "message.rejected", device=self._device_name, topic=message.topic[:100], problem=error.sentence
         )
-        if self._session.protocol_version is ProtocolVersion.MQTT_5 and message.packet_id:
+        if message.packet_id and (
+            self._session.protocol_version is ProtocolVersion.MQTT_5
+            or self.transport.acknowledges_bad_payloads
+        ):
             self._session.acknowledge(message.packet_id, ReasonCode.PAYLOAD_FORMAT_INVALID)
         else:
             self._session.disconnect(ReasonCode.PAYLOAD_FORMAT_INVALID, error.sentence)
 
-    def send_to_device(self, topic: str, payload: bytes) -> None:
-        qos = self._subscriptions.qos_for(topic)
-        if self._closed or self._session.publish(topic, payload, qos) is None:
-            return  # the client took no more: its Receive Maximum or its Maximum Packet Size
-        self.messages.counters.messages_sent += 1
-        self._send()
+    def send_to_device(self, topic: str, payload: bytes, properties: Properties | None = None) -> None:
+        self.publish_to_device(topic, payload, properties=properties)
 
     def run_in_order(self, work: Coroutine[Any, Any, None]) -> None:
         if self._work is None:
@@ -430,10 +504,47 @@ class MqttConnection:
             log.error("connection.failed", device=self._device_name, exc_info=error)
             self._end_with(ReasonCode.UNSPECIFIED_ERROR, None)
 
-    # What `connection_limits` needs of a connection
+    # What `mqtt_device_session` needs of a connection
+
+    def can_send(self) -> bool:
+        return not (self._closed or self._session.closing)
 
     def time(self) -> float:
         return self._services.loop.time()
+
+    def publish_to_device(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        properties: Properties | None = None,
+        expires_at: float | None = None,
+    ) -> int | None:
+        """The packet identifier (0 at QoS 0); None: not sent, being too large or at the end (`can_send()`).
+
+        A device that neither reads nor acknowledges is disconnected, rather than told only a part.
+        """
+        if not self.can_send():
+            return None
+        session = self._session
+        qos = self._subscriptions.qos_for(topic)
+        packet_id = None
+        if self._endpoint.unsent_bytes <= MOST_UNSENT_BYTES:
+            now = self._services.loop.time()
+            packet_id = session.publish(
+                topic, payload, qos, properties=properties, expires_at=expires_at, now=now
+            )
+        if packet_id is not None:
+            self.messages.counters.messages_sent += 1
+            self._send()
+        elif session.backed_up or self._endpoint.unsent_bytes > MOST_UNSENT_BYTES:
+            log.info("connection.too_far_behind", device=self._device_name)
+            self._end_with(ReasonCode.QUOTA_EXCEEDED, TOO_FAR_BEHIND)
+        else:
+            log.info("message.too_large", device=self._device_name, topic=topic, size_bytes=len(payload))
+        return packet_id
+
+    # What `connection_limits` needs of a connection, beside `time`
 
     def hold_reading(self, seconds: float) -> None:
         if not self._paused & RATE_LIMITED and not self._closed:
@@ -486,6 +597,8 @@ class MqttConnection:
 
     def end(self, reason: str) -> None:
         """Ends the connection from the server's side, for one of presence's reasons."""
+        if reason != CLOSE_TAKEN_OVER:
+            self._session.session_expiry_interval = 0  # nobody has a right to this session any more
         self._end_with(_CLOSE_REASONS[reason], None)
 
     def end_for_shutdown(self) -> None:
@@ -495,6 +608,7 @@ class MqttConnection:
         if self._closed or self._session.closing:
             return
         self._session.disconnect(code, sentence)
+        self._leave_session()  # at once: who takes over finds it
         self._send()
 
     def _linger(self) -> None:
@@ -502,12 +616,21 @@ class MqttConnection:
         self._linger_until = self._services.loop.time() + LINGER_S
         self._leave()
         self._services.loop.remove_writer(self._fd)
-        self._endpoint.finish()
+        if self._device is None:
+            # Some clients (fusesource's for Java) see a goodbye that comes together with the refusal first,
+            # and report a lost connection instead of the reason.
+            self._services.loop.call_later(REFUSAL_HEARD_S, self._say_goodbye)
+        else:
+            self._say_goodbye()
         if self._paused:
             self._services.loop.add_reader(self._fd, self._ready)
             self._paused = 0
         self._services.wheel.forget(self)
         self._services.wheel.watch(self)
+
+    def _say_goodbye(self) -> None:
+        if not self._closed:
+            self._endpoint.finish()
 
     def _discard(self) -> None:
         if not self._endpoint.discard():
@@ -520,6 +643,18 @@ class MqttConnection:
             self._connection = None
         if self.limits is not None:
             self.limits.ended()
+        self._leave_session()
+
+    def _leave_session(self) -> None:
+        session, self._device_session = self._device_session, None
+        if session is None:
+            return
+        expiry_s = self._session.session_expiry_interval
+        if expiry_s:
+            expires_at = self._services.loop.time() + expiry_s
+            self._services.kept_sessions.keep(session, self._session.state_to_keep(), expires_at)
+        else:
+            session.end()
 
     def _close(self, why: str) -> None:
         if self._closed:
@@ -549,7 +684,7 @@ _ON_EVENT: Final[dict[type, Callable[[MqttConnection, Any], None]]] = {
     ConnectReceived: MqttConnection._connect_received,
     SubscribeRequested: MqttConnection._subscribe_requested,
     UnsubscribeRequested: MqttConnection._unsubscribe_requested,
-    DeliveryAcknowledged: MqttConnection._nothing_to_do,
+    DeliveryAcknowledged: MqttConnection._delivery_acknowledged,
     PingReceived: MqttConnection._nothing_to_do,
     Disconnected: MqttConnection._disconnected,
     SessionFailed: MqttConnection._session_failed,

@@ -11,7 +11,6 @@ from thingpass.servers.device_topics import (
     ATTRIBUTE_REQUEST,
     ATTRIBUTES,
     RPC_TO_DEVICE,
-    RPC_TO_SERVER,
     TELEMETRY,
 )
 from thingpass.simulation.behaviour import shared_request
@@ -34,8 +33,7 @@ _SUBSCRIPTIONS: Final = tuple(
 )
 _ATTRIBUTE_ANSWERS: Final = (ATTRIBUTE_REQUEST.subscribe or "").removesuffix("+")
 _RPC_REQUESTS: Final = (RPC_TO_DEVICE.subscribe or "").removesuffix("+")
-# A device answers on the topic on which the server answers a device: one name, both ways.
-_RPC_ANSWERS: Final = (RPC_TO_SERVER.subscribe or "").removesuffix("+")
+_RPC_ANSWERS: Final = RPC_TO_DEVICE.topic.removesuffix("{id}")
 _SHARED_REQUEST_TOPIC: Final = ATTRIBUTE_REQUEST.topic.replace("{id}", "1")
 
 

@@ -10,6 +10,14 @@ CREDENTIALS_ACCESS_TOKEN = "ACCESS_TOKEN"  # noqa: S105 (ThingsBoard's name of a
 CREDENTIALS_X509 = "X509_CERTIFICATE"
 CREDENTIALS_MQTT_BASIC = "MQTT_BASIC"
 
+TRANSPORT_DEFAULT = "DEFAULT"
+TRANSPORT_MQTT = "MQTT"
+
+PROVISION_DISABLED = "DISABLED"
+PROVISION_ALLOW_CREATE = "ALLOW_CREATE_NEW_DEVICES"
+PROVISION_CHECK = "CHECK_PRE_PROVISIONED_DEVICES"
+PROVISION_X509_CHAIN = "X509_CERTIFICATE_CHAIN"
+
 
 class JsonText(str):
     """A value that is a JSON object or array, kept as the text that was sent."""
@@ -45,6 +53,23 @@ class DeviceProfile(msgspec.Struct, frozen=True, kw_only=True):
     tenant_id: str
     name: str
     is_default: bool
+    description: str | None = None
+    image: str | None = None
+    type: str = "DEFAULT"
+    transport_type: str = TRANSPORT_DEFAULT
+    transport_json: str | None = None  # ThingsBoard's `transportConfiguration`; None: all of it default
+    provision_type: str = PROVISION_DISABLED  # PROVISION_...
+    provision_key: str | None = None  # unique over the whole installation
+    provision_secret: str | None = None  # PROVISION_X509_CHAIN: the authority's certificates
+    provision_pattern: str | None = None  # PROVISION_X509_CHAIN: group 1 of a match is the device's name
+    provision_creates: bool = False  # PROVISION_X509_CHAIN: a device that is not known yet is made
+    default_firmware_id: str | None = None
+    default_software_id: str | None = None
+    data_json: str | None = None  # members of `profileData` that no field above holds; None: there are none
+    version: int = 1
+
+    def __repr__(self) -> str:
+        return f"DeviceProfile({self.id!r}, {self.name!r})"  # never the provisioning secret
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +112,13 @@ class Page(msgspec.Struct, frozen=True):
     total: int
 
 
+class ProfilePage(msgspec.Struct, frozen=True):
+    """One page of a list. `total` counts all rows that match."""
+
+    rows: tuple[DeviceProfile, ...]
+    total: int
+
+
 class DataPoint(msgspec.Struct, frozen=True):
     """One value of one key at one time."""
 
@@ -105,3 +137,30 @@ class Attribute(msgspec.Struct, frozen=True):
     key: str
     value: Value
     updated_at_ms: int
+
+
+class RpcCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A call to a device that is kept until it has ended, and for some time after that."""
+
+    id: str
+    tenant_id: str
+    device_id: str
+    created_at_ms: int
+    expires_at_ms: int
+    request_id: int  # the id that the device sees
+    oneway: bool
+    method: str
+    params_json: str
+    retries: int  # how often it may be sent again
+    attempts: int = 0  # how often it was sent and not acknowledged
+    status: str = "QUEUED"  # messaging.rpc_statuses
+    live: bool = True  # it may still be sent or answered
+    response: bytes | None = None  # the device's answer as it came
+    additional_info_json: str | None = None
+
+
+class RpcPage(msgspec.Struct, frozen=True):
+    """One page of calls. `total` counts all that match."""
+
+    rows: tuple[RpcCall, ...]
+    total: int

@@ -19,6 +19,9 @@ from thingpass.store.rows import (
     DeviceCredentials,
     DeviceProfile,
     Page,
+    ProfilePage,
+    RpcCall,
+    RpcPage,
     Tenant,
     User,
     Value,
@@ -38,7 +41,39 @@ class UserStore(Protocol):
     async def count_users(self) -> int: ...
 
 
-class DeviceStore(Protocol):
+class ProfileStore(Protocol):
+    async def add_profile(self, profile: DeviceProfile) -> None: ...
+    async def update_profile(self, profile: DeviceProfile) -> DeviceProfile:
+        """All but tenant, time and `is_default`, under the next version; NotFound, `version-conflict`."""
+
+    async def remove_profile(self, profile_id: str) -> None:
+        """Raises NotFound, also for a tenant's default one, and Invalid while devices have it."""
+
+    async def set_default_profile(self, tenant_id: str, profile_id: str) -> None:
+        """The tenant's default from now on; raises NotFound."""
+
+    async def find_profile(self, profile_id: str) -> DeviceProfile | None: ...
+    async def find_profile_by_name(self, tenant_id: str, name: str) -> DeviceProfile | None: ...
+    async def find_profile_by_provision_key(self, provision_key: str) -> DeviceProfile | None: ...
+    async def get_default_profile(self, tenant_id: str) -> DeviceProfile: ...
+    async def profile_is_used(self, profile_id: str) -> bool:
+        """Whether a device has it."""
+
+    async def list_profiles(self, tenant_id: str) -> tuple[DeviceProfile, ...]: ...
+    async def list_profile_page(
+        self,
+        tenant_id: str,
+        *,
+        limit: int,
+        offset: int = 0,
+        text_search: str | None = None,  # a part of the name
+        sort_by: str = "created_at_ms",  # or "name", "type", "transport_type", "description", "is_default"
+        descending: bool = False,
+        transport_type: str | None = None,
+    ) -> ProfilePage: ...
+
+
+class DeviceStore(ProfileStore, Protocol):
     async def add_device(self, device: Device, credentials: Credentials) -> Device:
         """Both in one transaction; gives the device with its number."""
 
@@ -57,12 +92,8 @@ class DeviceStore(Protocol):
         text_search: str | None = None,
         sort_by: str = "created_at_ms",  # or "name", "label", "profile_name"
         descending: bool = False,
+        profile_id: str | None = None,  # only devices of this profile
     ) -> Page: ...
-    async def add_profile(self, profile: DeviceProfile) -> None: ...
-    async def find_profile(self, profile_id: str) -> DeviceProfile | None: ...
-    async def find_profile_by_name(self, tenant_id: str, name: str) -> DeviceProfile | None: ...
-    async def get_default_profile(self, tenant_id: str) -> DeviceProfile: ...
-    async def list_profiles(self, tenant_id: str) -> tuple[DeviceProfile, ...]: ...
 
 
 class CredentialStore(Protocol):
@@ -113,7 +144,36 @@ class AttributeStore(Protocol):
     ) -> list[Attribute]: ...
 
 
-class Store(TenantStore, UserStore, DeviceStore, CredentialStore, SeriesStore, AttributeStore, Protocol):
+class RpcStore(Protocol):
+    """Calls to devices that outlive the server. They go with their device."""
+
+    async def add_rpc_call(self, call: RpcCall, *, most_live: int) -> None:
+        """Raises AlreadyExists, NotFound (no such device), Unavailable when the device has so many live."""
+
+    async def update_rpc_call(self, call: RpcCall) -> bool:
+        """Writes status, attempts, liveness and response, if the stored one is live. Whether it was."""
+
+    async def find_rpc_call(self, call_id: str) -> RpcCall | None: ...
+    async def find_live_rpc_call(self, device_id: str, request_id: int) -> RpcCall | None: ...
+    async def list_live_rpc_calls(self, device_id: str, *, now_ms: int, limit: int) -> list[RpcCall]:
+        """The oldest that are live and not past their time."""
+
+    async def list_rpc_calls(
+        self, device_id: str, *, limit: int, offset: int = 0, status: str | None = None, descending: bool
+    ) -> RpcPage:
+        """In the order of their making."""
+
+    async def remove_rpc_call(self, call_id: str) -> None: ...
+    async def expire_rpc_calls(self, now_ms: int, *, status: str, limit: int) -> int:
+        """Gives live calls past their time this status, at most `limit` of them; how many there were."""
+
+    async def remove_ended_rpc_calls(self, before_ms: int, *, limit: int) -> int:
+        """Removes calls that have ended and whose time was over before this moment; how many there were."""
+
+
+class Store(
+    TenantStore, UserStore, DeviceStore, CredentialStore, SeriesStore, AttributeStore, RpcStore, Protocol
+):
     async def open(self) -> None:
         """Opens or creates, migrates, and rebuilds what is kept in memory."""
 
