@@ -121,6 +121,16 @@ def test_qos_0_flood_is_slowed_down_and_nothing_is_lost(device: Device) -> None:
     assert {value for _, value in device.history("n")} == set(range(1, 41))
 
 
+def test_who_is_not_read_for_longer_than_its_keep_alive_is_not_taken_for_dead(device: Device) -> None:
+    with open_session(device, 4, keep_alive=1) as client:
+        client.send(*(publish(sample(number), version=4, packet_id=number) for number in range(1, 81)))
+        assert set(answers(client, 80)) == set(range(1, 81))  # three seconds in debt
+        client.send(PINGREQ)
+        assert client.read_packet() == PINGRESP
+        client.send(publish(sample(81), version=4, packet_id=81))
+        assert answers(client, 1) == {81: 0}
+
+
 def test_mqtt_5_that_goes_on_is_disconnected_with_the_reason(
     start: Callable[..., RunningServer], tmp_path: Path
 ) -> None:
