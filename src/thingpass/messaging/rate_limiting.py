@@ -59,6 +59,11 @@ class Breach(msgspec.Struct, frozen=True):
     wait_s: float
 
     @property
+    def sentence(self) -> str:
+        """For the device."""
+        return f"The limit {self.name}, {self.limit}, is used up; try again in {self.retry_after_s} s."
+
+    @property
     def retry_after_s(self) -> int:
         """For HTTP's Retry-After: whole seconds, at least one."""
         return max(1, math.ceil(self.wait_s))

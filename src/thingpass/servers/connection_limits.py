@@ -101,9 +101,7 @@ class ConnectionLimits:
             self._end(breach)
 
     def _end(self, breach: Breach) -> None:
-        self._connection.end_for_rate(
-            f"The limit {breach.name}, {breach.limit}, is used up; try again in {breach.retry_after_s} s."
-        )
+        self._connection.end_for_rate(breach.sentence)
         self.ended()
 
     def _count(self, breach: Breach, now: float) -> None:
