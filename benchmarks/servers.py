@@ -134,6 +134,7 @@ class Thingpass:
         http_port, mqtts_port = free_ports(2)
         command = [sys.executable, "-m", "thingpass", "up", "--data-dir", str(data_dir), "--bind", _ADDRESS]
         command += ["--http-port", str(http_port), "--mqtts-port", str(mqtts_port)]
+        command += ["--https-port", "off", "--wss-port", "off"]
         command += ["--server-cert", str(self._certificates.server_certificate_pem)]
         command += ["--server-key", str(self._certificates.server_key_pem), *self._options]
         with _process(command, mqtts_port, {"THINGPASS_ADMIN_PASSWORD": self._password}) as pid:

@@ -164,6 +164,18 @@ def test_mqtt_3_whose_debt_would_take_too_long_is_closed(
     assert device.latest() == {"a": 1, "b": 2, "c": 3}
 
 
+def test_http_flood_is_refused_until_it_may_come_back(device: Device, limited: RunningServer) -> None:
+    device_id = limited.add_device(f"{device.name}-http")
+    with httpx.Client(base_url=limited.url, trust_env=False) as client:
+        path = f"/api/v1/{limited.access_token(device_id)}"
+        answers = [client.post(f"{path}/telemetry", json={"n": number}) for number in range(60)]
+        refused = [answer for answer in answers if answer.status_code == 429]
+        assert {answer.status_code for answer in answers} == {200, 429}
+        assert {answer.headers["Retry-After"] for answer in refused} == {"1"}
+        assert "device_telemetry_messages, 20:1, is used up" in refused[0].json()["message"]
+        assert client.get(f"{path}/attributes").status_code == 200, "what carries no data has its own limit"
+
+
 def test_session_limits_are_those_in_force(device: Device, limited: RunningServer) -> None:
     assert session_limits(device) == {
         "maxPayloadSize": 65_536,

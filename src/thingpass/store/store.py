@@ -19,6 +19,7 @@ from thingpass.store.rows import (
     DeviceCredentials,
     DeviceProfile,
     Page,
+    ProfileName,
     ProfilePage,
     RpcCall,
     RpcPage,
@@ -59,7 +60,9 @@ class ProfileStore(Protocol):
     async def profile_is_used(self, profile_id: str) -> bool:
         """Whether a device has it."""
 
-    async def list_profiles(self, tenant_id: str) -> tuple[DeviceProfile, ...]: ...
+    async def list_profiles(self, tenant_id: str, *, used_only: bool = False) -> tuple[ProfileName, ...]:
+        """All by name; `used_only`: those that devices have."""
+
     async def list_profile_page(
         self,
         tenant_id: str,
