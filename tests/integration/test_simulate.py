@@ -82,7 +82,10 @@ def latest(server: RunningServer, name: str) -> dict[str, Any]:
     return found | {entry["key"]: entry["value"] for entry in attributes}
 
 
-@pytest.mark.parametrize("how", [("--x509",), (), ("--mqtt-version", "3.1.1")])
+@pytest.mark.parametrize(
+    "how",
+    [("--x509",), (), ("--mqtt-version", "3.1.1"), ("--protocol", "http"), ("--protocol", "http", "--x509")],
+)
 def test_fifty_devices_connect_and_everything_is_stored(
     server: RunningServer, tmp_path: Path, how: tuple[str, ...]
 ) -> None:

@@ -123,8 +123,6 @@ def _check(options: Options) -> None:
         raise click.BadParameter(
             "letters, digits, dots, dashes and underscores, 41 at most.", param_hint="'--prefix'"
         )
-    if options.protocol == "http" and options.x509 and options.address is None:
-        raise click.UsageError("--protocol http with --x509 needs --to https://HOST:PORT.")
 
 
 def _given_target(options: Options) -> Target | None:
@@ -150,19 +148,20 @@ def _keys(options: Options, names: list[str], step: Step) -> list[str]:
 
 
 def _discover(client: RestClient, registrar: Registrar, names: list[str], options: Options) -> Target:
-    """HTTP: the REST API's own address; MQTT: what the server's connectivity page says, else port 8883."""
-    if options.protocol == "http":
+    """HTTP: the REST API's own address; with TLS, what the server's connectivity page says."""
+    if options.protocol == "http" and not options.x509:
         parts = urlsplit(client.url)
         return read_target(f"{parts.scheme}://{parts.netloc}")
+    scheme = "https" if options.protocol == "http" else "mqtts"
     found = None
     device_id = registrar.first_id(names)
     if device_id is not None:
         try:
-            found = find_listener(client.get(connectivity_path(device_id)).json(), "mqtts")
+            found = find_listener(client.get(connectivity_path(device_id)).json(), scheme)
         except ServerRefused:
             pass  # an older ThingsBoard has no such page
-    host, port = found or (urlsplit(client.url).hostname or "localhost", DEFAULT_PORTS["mqtts"])
-    return Target("mqtts", host, port)
+    host, port = found or (urlsplit(client.url).hostname or "localhost", DEFAULT_PORTS[scheme])
+    return Target(scheme, host, port)
 
 
 def _with_trust(target: Target, client: RestClient, ca_file: Path | None) -> Target:

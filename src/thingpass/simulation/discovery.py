@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shlex
+from urllib.parse import urlsplit
 
 CERTIFICATE_PATH = "/api/device-connectivity/mqtts/certificate/download"
 
@@ -13,9 +14,11 @@ def connectivity_path(device_id: str) -> str:
 
 
 def find_listener(commands: object, scheme: str) -> tuple[str, int] | None:
-    """Host and port of the `mqtts` or `mqtt` listener in the commands that the server would have typed."""
-    of_mqtt = commands.get("mqtt") if isinstance(commands, dict) else None
-    given = of_mqtt.get(scheme) if isinstance(of_mqtt, dict) else None
+    """Host and port of the `mqtts`, `mqtt` or `https` listener in the commands that are there to be typed."""
+    of_protocol = (
+        commands.get("http" if scheme == "https" else "mqtt") if isinstance(commands, dict) else None
+    )
+    given = of_protocol.get(scheme) if isinstance(of_protocol, dict) else None
     lines = given if isinstance(given, list) else [given]
     for line in lines:
         found = _host_and_port(line) if isinstance(line, str) else None
@@ -29,6 +32,10 @@ def _host_and_port(line: str) -> tuple[str, int] | None:
         words = shlex.split(line)
     except ValueError:
         return None
+    for word in words:
+        if word.startswith("https://") and "/api/v1/" in word:
+            parts = urlsplit(word)
+            return (parts.hostname, parts.port or 443) if parts.hostname else None
     if not words or words[0] != "mosquitto_pub":
         return None
     options = dict(itertools.pairwise(words))

@@ -54,7 +54,6 @@ def test_summary_has_every_count() -> None:
         (["--devices", "0"], "--devices"),
         (["--rate", "0"], "--rate"),
         (["--prefix", "../x"], "--prefix"),
-        (["--protocol", "http", "--x509"], "--to https://HOST:PORT"),
         (["--to", "http://h"], "is not for --protocol mqtt"),
         (["--x509", "--to", "mqtt://h"], "--x509 needs TLS"),
         (["--to", "h:8883"], "is not an address of devices"),

@@ -99,6 +99,8 @@ def test_the_listener_is_found_on_the_connectivity_page() -> None:
     page = {"mqtt": {"mqtts": ["curl -f -S -o ca-root.pem http://h/x", publish], "mqtt": publish}}
     assert find_listener(page, "mqtts") == ("127.0.0.1", 18883)
     assert find_listener(page, "mqtt") == ("127.0.0.1", 18883)
+    post = "curl -v --cacert ca-root.pem -X POST https://h.example:8443/api/v1/me/telemetry --data '{}'"
+    assert find_listener({"http": {"https": ["curl http://h/x", post]}}, "https") == ("h.example", 8443)
 
 
 @pytest.mark.parametrize(
