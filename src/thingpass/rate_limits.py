@@ -9,6 +9,7 @@ The notation is what settings and profiles hold; the clock is handed in.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Final
 
@@ -79,10 +80,10 @@ class Meter:
         """After how many seconds `count` can be taken; 0.0: now. For ever, above a capacity."""
         longest = 0.0
         for full_at, bandwidth in zip(self._full_at, self.limit.bandwidths, strict=True):
+            if count > bandwidth.capacity:
+                return math.inf
             missing_s = (full_at - now if full_at > now else 0.0) + count * bandwidth.each_s
-            wait_s = missing_s - bandwidth.seconds
-            if wait_s > longest:
-                longest = float("inf") if count > bandwidth.capacity else wait_s
+            longest = max(longest, missing_s - bandwidth.seconds)
         return longest if longest > _ROUNDING_S else 0.0
 
     def spend(self, count: int, now: float) -> None:

@@ -106,6 +106,12 @@ def test_what_has_to_be_waited_for_is_there_then_and_not_before(
         meter.spend(count, now)  # also into debt
 
 
+def test_more_than_one_bucket_ever_holds_is_waited_for_for_ever() -> None:
+    meter = Meter(parse_rate_limit("2:4,1:1"), 0.0)
+    meter.spend(1, 0.0)
+    assert meter.wait_s(2, 0.0) == float("inf")
+
+
 def test_a_debt_is_paid_by_time_and_never_more_than_full() -> None:
     meter = Meter(parse_rate_limit("10:1"), 0.0)
     meter.spend(30, 0.0)
