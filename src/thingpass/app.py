@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from thingpass.api.application import create_application
 from thingpass.api.device_api.long_polls import LongPolls
 from thingpass.api.device_api.services import DeviceApiServices
+from thingpass.api.device_limits import DeviceRequestLimits
 from thingpass.api.secret_files import load_or_make_local_secret
 from thingpass.api.services import ListenerAddress, Services
 from thingpass.bus.local import LocalBus
@@ -32,6 +33,7 @@ from thingpass.identity.authentication import Authentication
 from thingpass.identity.refusal_log import RefusalLog
 from thingpass.messaging.presence import CLOSE_CREDENTIALS_CHANGED, CLOSE_DEVICE_REMOVED, Presence
 from thingpass.messaging.pushes import AttributePushes
+from thingpass.messaging.rate_limiting import RateLimiter
 from thingpass.messaging.rpc import RpcService
 from thingpass.metrics import Counters
 from thingpass.mqtt.session import Limits
@@ -47,6 +49,7 @@ from thingpass.servers.mqtt_reception import MqttConnections, MqttReception, Web
 from thingpass.servers.provisioning_session import ProvisioningDesk
 from thingpass.servers.reception import ListenerServices, Reception
 from thingpass.servers.server_identity import load_server_certificate
+from thingpass.servers.transport_limits import make_transport_limits
 from thingpass.settings import Secret, Settings
 from thingpass.store.sqlite.store import SqliteStore
 from thingpass.telemetry.attributes import AttributeService
@@ -87,6 +90,8 @@ class Server:
         self._polls = LongPolls()
         self._mqtt_connections = MqttConnections()
         self._bus = LocalBus()
+        limits = make_transport_limits(settings.limits)
+        self._rate_limiter = RateLimiter(lambda tenant_id: limits)
         self._refusal_log = RefusalLog(
             kept=settings.identity.refusals_kept,
             kept_per_device=settings.identity.refusals_kept_per_device,
@@ -230,6 +235,9 @@ class Server:
         device_api = DeviceApiServices(
             settings=settings.http,
             authentication=authentication,
+            limits=DeviceRequestLimits(
+                self._rate_limiter, counters=self._counters, refusal_log=self._refusal_log, clock=clock
+            ),
             ingest=ingest,
             attributes=attributes,
             pushes=pushes,
@@ -282,6 +290,7 @@ class Server:
                 attributes=attributes,
                 ota=ota.downloads,
                 claims=claims,
+                rate_limiter=self._rate_limiter,
                 rpc=to_device.rpc,
                 counters=self._counters,
                 clock=self._clock,

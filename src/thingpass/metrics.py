@@ -132,6 +132,13 @@ METRICS: tuple[MetricRow, ...] = (
         help="PUBLISH packets whose topic or payload could not be used.",
     ),
     MetricRow(
+        name="thingpass_rate_limited_total",
+        kind="counter",
+        attribute="rate_limited",
+        help="PUBLISH packets and requests above a rate limit: refused, delayed, or ended with.",
+        label="limit",
+    ),
+    MetricRow(
         name="thingpass_messages_sent_total",
         kind="counter",
         attribute="messages_sent",
@@ -344,6 +351,7 @@ class Counters:
         "points_stored",
         "provisioning",
         "publishes_acknowledged",
+        "rate_limited",
         "reading_paused",
         "refused",
         "rpc_calls",
@@ -374,6 +382,7 @@ class Counters:
         self.rpc_calls: dict[str, int] = {}
         self.rpc_seconds = Histogram(SECONDS)
         self.refused: dict[str, int] = {}
+        self.rate_limited: dict[str, int] = {}
         self.http_requests: dict[str, int] = {}
         self.device_requests: dict[str, int] = {}
         self.provisioning: dict[str, int] = {}

@@ -18,7 +18,19 @@ from typing import Literal
 import msgspec
 
 from thingpass.errors import Invalid
-from thingpass.setting_kinds import BOOLEAN, NAMES, PATH, SECRET, TEXT, Kind, number, one_of, port, whole
+from thingpass.setting_kinds import (
+    BOOLEAN,
+    NAMES,
+    PATH,
+    RATE_LIMIT,
+    SECRET,
+    TEXT,
+    Kind,
+    number,
+    one_of,
+    port,
+    whole,
+)
 from thingpass.setting_kinds import Secret as Secret
 
 PREFIX = "THINGPASS_"
@@ -91,6 +103,23 @@ class OtaSettings(msgspec.Struct, frozen=True, kw_only=True):
     devices_per_s: int = 100
 
 
+class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Rate limits in the notation of `rate_limits`; None is no limit."""
+
+    device_messages: str | None = None
+    device_telemetry_messages: str | None = None
+    device_data_points: str | None = None
+    gateway_messages: str | None = None
+    gateway_telemetry_messages: str | None = None
+    gateway_data_points: str | None = None
+    gateway_device_messages: str | None = None
+    gateway_device_telemetry_messages: str | None = None
+    gateway_device_data_points: str | None = None
+    tenant_messages: str | None = None
+    tenant_telemetry_messages: str | None = None
+    tenant_data_points: str | None = None
+
+
 class IdentitySettings(msgspec.Struct, frozen=True, kw_only=True):
     skip_certificate_validity: bool = False
     refusals_kept: int = 10_000
@@ -125,6 +154,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     http: HttpSettings = HttpSettings()
     store: StoreSettings = StoreSettings()
     ota: OtaSettings = OtaSettings()
+    limits: LimitSettings = LimitSettings()
     identity: IdentitySettings = IdentitySettings()
     devices: DeviceSettings = DeviceSettings()
     api: ApiSettings = ApiSettings()
@@ -187,6 +217,7 @@ GROUPS: dict[str, type[msgspec.Struct]] = {
     "http": HttpSettings,
     "store": StoreSettings,
     "ota": OtaSettings,
+    "limits": LimitSettings,
     "identity": IdentitySettings,
     "devices": DeviceSettings,
     "api": ApiSettings,
@@ -274,6 +305,21 @@ SETTINGS: tuple[Setting, ...] = (
             help="Memory for the pieces of packages that devices are downloading."),
     Setting("ota.devices_per_s", "OTA_DEVICES_PER_S", whole(1, 10_000), unit="devices/s",
             help="How many devices of a profile are told of a new package in a second."),
+    *(
+        Setting(f"limits.{sender}_{what}", f"LIMIT_{sender}_{what}".upper(), RATE_LIMIT,
+                help=f"{words} {of_whom}, as 100:1,5000:60; none unless given.")
+        for sender, of_whom in (
+            ("device", "from one device"),
+            ("gateway", "from all devices behind one gateway"),
+            ("gateway_device", "from one gateway for itself"),
+            ("tenant", "from all devices of one tenant"),
+        )
+        for what, words in (
+            ("messages", "Messages without data"),
+            ("telemetry_messages", "Telemetry and attribute messages"),
+            ("data_points", "Data points"),
+        )
+    ),
     Setting("identity.skip_certificate_validity", "SKIP_CERTIFICATE_VALIDITY", BOOLEAN,
             help="Let devices in whose certificate is not yet or no longer valid."),
     Setting("identity.refusals_kept", "REFUSALS_KEPT", whole(1),

@@ -14,11 +14,13 @@ import msgspec
 from thingpass.clock import Clock
 from thingpass.devices.claiming import ClaimService
 from thingpass.devices.ota_downloads import OtaDownloads
+from thingpass.messaging.rate_limiting import RateLimiter
 from thingpass.messaging.rpc import RpcService
 from thingpass.metrics import Counters
 from thingpass.mqtt.events import MessagePublished
 from thingpass.mqtt.properties import Properties
 from thingpass.mqtt.reason_codes import ReasonCode
+from thingpass.servers.connection_limits import ConnectionLimits
 from thingpass.servers.device_claiming import receive_claim
 from thingpass.servers.device_ota import Downloads, receive_ota_request
 from thingpass.servers.device_payloads import AttributeRequest
@@ -41,6 +43,7 @@ class MessageServices(msgspec.Struct, frozen=True):
     attributes: AttributeService
     ota: OtaDownloads
     claims: ClaimService
+    rate_limiter: RateLimiter
     rpc: RpcService
     counters: Counters
     clock: Clock
@@ -51,6 +54,7 @@ class MessageServices(msgspec.Struct, frozen=True):
 class DeviceConnection(Acknowledger, Protocol):
     """What the handlers need of a connection."""
 
+    limits: ConnectionLimits | None  # None: nothing is limited
     transport: DeviceTransport
     downloads: Downloads | None  # made by the first request for a piece
 
@@ -80,7 +84,10 @@ class DeviceConnection(Acknowledger, Protocol):
 
 def receive_message(connection: DeviceConnection, message: MessagePublished) -> None:
     """Routes one message; a payload that cannot be used is refused by the connection."""
-    route = connection.transport.routes.get(message.topic)
+    limits, transport = connection.limits, connection.transport
+    if limits is not None and not limits.admit(message, carries_data=carries_data(transport, message.topic)):
+        return
+    route = transport.routes.get(message.topic)
     try:
         if route is not None:
             route[0](connection, message, route[1])
@@ -88,6 +95,12 @@ def receive_message(connection: DeviceConnection, message: MessagePublished) -> 
             _receive_other(connection, message)
     except PayloadInvalid as error:
         connection.refuse_message(message, error)
+
+
+def carries_data(transport: DeviceTransport, topic: str) -> bool:
+    """Whether what comes on the topic is telemetry or attributes, which have rate limits of their own."""
+    route = transport.routes.get(topic) or transport.find_wildcard(topic)
+    return route is not None and route[0] in _DATA_HANDLERS
 
 
 def _receive_other(connection: DeviceConnection, message: MessagePublished) -> None:
@@ -113,12 +126,16 @@ def _receive_other(connection: DeviceConnection, message: MessagePublished) -> N
 def _telemetry(connection: DeviceConnection, message: MessagePublished, codec: Codec) -> None:
     messages = connection.messages
     samples = codec.parse_telemetry(message.payload, messages.clock.now_ms())
+    if connection.limits is not None:
+        connection.limits.charge_points(sum(len(sample.values) for sample in samples))
     packet_id = message.packet_id
     messages.ingest.append(connection.device.number, samples, connection if packet_id else None, packet_id)
 
 
 def _client_attributes(connection: DeviceConnection, message: MessagePublished, codec: Codec) -> None:
     values = codec.parse_attributes(message.payload)
+    if connection.limits is not None:
+        connection.limits.charge_points(len(values))
     connection.run_in_order(_save_client_attributes(connection, message.packet_id, values))
 
 
@@ -196,6 +213,8 @@ async def _take_rpc_reply(connection: DeviceConnection, packet_id: int, number: 
     await connection.messages.rpc.answered(connection.device.id, number, reply)
     connection.acknowledge(packet_id)
 
+
+_DATA_HANDLERS: Final = frozenset({_telemetry, _client_attributes})
 
 HANDLERS: Final[dict[Purpose, Handler]] = {
     Purpose.TELEMETRY: _telemetry,

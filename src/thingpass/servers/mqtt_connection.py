@@ -22,7 +22,7 @@ from thingpass.errors import ThingpassError, Unavailable
 from thingpass.identity.authentication import Authentication
 from thingpass.identity.decisions import Allowed, ConnectAttempt, Refused
 from thingpass.identity.refusal_log import RefusalLog
-from thingpass.identity.refusals import STORE_UNAVAILABLE
+from thingpass.identity.refusals import RATE_LIMIT_EXCEEDED, STORE_UNAVAILABLE
 from thingpass.messaging.presence import (
     CLOSE_CREDENTIALS_CHANGED,
     CLOSE_DEVICE_REMOVED,
@@ -30,6 +30,7 @@ from thingpass.messaging.presence import (
     Connection,
     Presence,
 )
+from thingpass.messaging.rate_limiting import Breach
 from thingpass.mqtt.errors import TimedOut
 from thingpass.mqtt.events import (
     ConnectReceived,
@@ -46,6 +47,7 @@ from thingpass.mqtt.packets import Connect, ProtocolVersion
 from thingpass.mqtt.properties import Properties
 from thingpass.mqtt.reason_codes import ReasonCode
 from thingpass.mqtt.session import Limits, Session
+from thingpass.servers.connection_limits import ConnectionLimits
 from thingpass.servers.deadlines import DeadlineWheel
 from thingpass.servers.device_messages import MessageServices, receive_message
 from thingpass.servers.device_ota import Downloads
@@ -84,6 +86,7 @@ UNACKNOWLEDGED: Final = 4
 UNSENT: Final = 8
 WORK_WAITS: Final = 16
 STREAMING: Final = 32
+RATE_LIMITED: Final = 64
 
 _CLOSE_REASONS: Final = {
     CLOSE_TAKEN_OVER: ReasonCode.SESSION_TAKEN_OVER,
@@ -136,6 +139,7 @@ class MqttConnection:
         "_until_sent",
         "_work",
         "downloads",
+        "limits",
         "transport",
         "wheel_slot",
     )
@@ -167,6 +171,7 @@ class MqttConnection:
         self._until_sent: asyncio.Future[None] | None = None
         self.downloads: Downloads | None = None
         self._provisioning: ProvisioningSession | None = None
+        self.limits: ConnectionLimits | None = None  # only where limits are set
         self.transport = DEFAULT
         self.wheel_slot = 0
 
@@ -391,6 +396,11 @@ class MqttConnection:
             connected_at_ms=services.messages.clock.now_ms(),
         )
         services.presence.opened(self._connection, self.end)
+        meters = services.messages.rate_limiter.meters_for(allowed.device, services.loop.time())
+        if meters is not None:
+            can_refuse = connect.protocol_version is ProtocolVersion.MQTT_5
+            counters = services.messages.counters
+            self.limits = ConnectionLimits(self, meters, counters, can_refuse=can_refuse)
         services.messages.counters.connects_accepted += 1
         # After `opened`, which ends the device's earlier connection: that one may leave a session.
         resumed = services.kept_sessions.take(
@@ -415,9 +425,10 @@ class MqttConnection:
     # What the peer asks
 
     def _subscribe_requested(self, event: SubscribeRequested) -> None:
-        self._session.grant(
-            event.packet_id, self._subscriptions.subscribe(event.subscriptions, self.transport)
-        )
+        if self.limits is not None:
+            self.limits.charge()
+        codes = self._subscriptions.subscribe(event.subscriptions, self.transport)
+        self._session.grant(event.packet_id, codes)
         for purpose in self._subscriptions.unasked(event.subscriptions, self.transport):
             self._make_device_session().subscribed(purpose)
 
@@ -656,6 +667,28 @@ class MqttConnection:
         self._flushing = False
         self._send()
 
+    # What `connection_limits` needs of a connection, beside `time`
+
+    def hold_reading(self, seconds: float) -> None:
+        if not self._paused & RATE_LIMITED and not self._closed:
+            self._pause(RATE_LIMITED)
+            self._services.loop.call_later(seconds, self._hold_ended)
+
+    def _hold_ended(self) -> None:
+        if self._closed or self.limits is None:
+            return
+        if debt_s := self.limits.debt_s():
+            self._services.loop.call_later(debt_s, self._hold_ended)
+            return
+        self._resume(RATE_LIMITED)
+        self._ready_again()  # at once: its keep alive may have run out while nobody read it
+
+    def end_for_rate(self, sentence: str) -> None:
+        self._end_with(ReasonCode.MESSAGE_RATE_TOO_HIGH, sentence)
+
+    def record_breach(self, breach: Breach) -> None:
+        self._record(Fault(RATE_LIMIT_EXCEEDED, {"name": breach.name, "limit": breach.limit}))
+
     # `telemetry.ingest` reports
 
     def stored(self, packet_ids: list[int]) -> None:
@@ -742,6 +775,8 @@ class MqttConnection:
         if self._provisioning is not None:
             self._provisioning.close()
             self._provisioning = None
+        if self.limits is not None:
+            self.limits.ended()
         self._leave_session()
 
     def _leave_session(self) -> None:

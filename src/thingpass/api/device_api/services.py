@@ -6,6 +6,7 @@ import msgspec
 
 from thingpass.api.device_api.downloads import Downloads
 from thingpass.api.device_api.long_polls import LongPolls
+from thingpass.api.device_limits import DeviceRequestLimits
 from thingpass.clock import Clock
 from thingpass.devices.claiming import ClaimService
 from thingpass.devices.provisioning import ProvisioningService
@@ -24,6 +25,7 @@ class DeviceApiServices(msgspec.Struct, frozen=True, kw_only=True):
 
     settings: HttpSettings
     authentication: Authentication
+    limits: DeviceRequestLimits
     ingest: Ingest
     attributes: AttributeService
     pushes: AttributePushes
