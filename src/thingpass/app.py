@@ -15,6 +15,7 @@ from thingpass.bus.local import LocalBus
 from thingpass.bus.messages import CredentialsChanged, DeviceRemoved
 from thingpass.clock import SystemClock
 from thingpass.devices.devices import DeviceService
+from thingpass.devices.profiles import ProfileService
 from thingpass.devices.tenants import ensure_default_tenant
 from thingpass.devices.users import UserService
 from thingpass.identity.authentication import Authentication
@@ -24,8 +25,9 @@ from thingpass.metrics import Counters
 from thingpass.mqtt.session import Limits
 from thingpass.servers.deadlines import DeadlineWheel
 from thingpass.servers.device_messages import MessageServices
+from thingpass.servers.device_transports import DeviceTransports
 from thingpass.servers.http_listener import HttpListener
-from thingpass.servers.mqtt_connection import ConnectionServices
+from thingpass.servers.mqtt_connection import ConnectionServices, MqttConnection
 from thingpass.servers.mqtt_listeners import MqttListener, MqttTlsListener, drain
 from thingpass.servers.server_identity import load_server_certificate
 from thingpass.settings import Secret, Settings
@@ -134,7 +136,7 @@ class Server:
         opened.callback(authentication.close)
         self._end_connections_on_news()
 
-        await self._open_mqtt(opened, ingest, attributes, authentication)
+        await self._open_mqtt(opened, store, ingest, attributes, authentication)
         services = Services(
             settings=settings.api,
             clock=clock,
@@ -142,6 +144,7 @@ class Server:
             local_secret=load_or_make_local_secret(settings.data_dir),
             store=store,
             devices=DeviceService(store, bus, clock),
+            profiles=ProfileService(store, bus, clock),
             users=users,
             ingest=ingest,
             latest=LatestValues(store),
@@ -164,6 +167,7 @@ class Server:
     async def _open_mqtt(
         self,
         opened: AsyncExitStack,
+        store: SqliteStore,
         ingest: Ingest,
         attributes: AttributeService,
         authentication: Authentication,
@@ -176,6 +180,9 @@ class Server:
         wheel = DeadlineWheel()
         wheel.start()
         opened.push_async_callback(wheel.stop)
+        open_connections: set[MqttConnection] = set()
+        transports = DeviceTransports(store, self._bus, open_connections)
+        opened.callback(transports.close)
         services = ConnectionServices(
             loop=loop,
             wheel=wheel,
@@ -190,13 +197,14 @@ class Server:
                 maximum_packet_size=settings.mqtt.maximum_packet_size,
                 receive_maximum=settings.mqtt.receive_maximum,
             ),
+            transports=transports,
             limits=Limits(
                 maximum_packet_size=settings.mqtt.maximum_packet_size,
                 receive_maximum=settings.mqtt.receive_maximum,
                 connect_timeout_s=settings.mqtt.connect_timeout_s,
             ),
             maximum_keep_alive_s=settings.mqtt.maximum_keep_alive_s,
-            open_connections=set(),
+            open_connections=open_connections,
         )
         opened.push_async_callback(drain, services.open_connections, timeout_s=DRAIN_S)
         self._mqtts = MqttTlsListener(

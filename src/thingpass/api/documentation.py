@@ -19,6 +19,7 @@ from thingpass import __version__
 from thingpass.api.answers import JSON, SCHEMA_PLACE
 from thingpass.api.authorization import GuardedRoute, Role, role_of
 from thingpass.api.connections import ConnectionsShape
+from thingpass.api.profile_shapes import ProfileInfoShape, ProfileNameShape, ProfileShape
 from thingpass.api.refusals import RefusalsShape
 from thingpass.api.server import ServerShape
 from thingpass.api.thingsboard_shapes import (
@@ -28,7 +29,6 @@ from thingpass.api.thingsboard_shapes import (
     ErrorShape,
     JwtPair,
     PageShape,
-    ProfileInfoShape,
     TypeShape,
     UserShape,
 )
@@ -52,6 +52,9 @@ SHAPES = (
     TypeShape,
     ProfileInfoShape,
     PageShape[ProfileInfoShape],
+    ProfileShape,
+    PageShape[ProfileShape],
+    ProfileNameShape,
     CredentialsShape,
     ConnectionsShape,
     RefusalsShape,

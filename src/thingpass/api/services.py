@@ -11,6 +11,7 @@ import msgspec
 from thingpass.bus.bus import Bus
 from thingpass.clock import Clock
 from thingpass.devices.devices import DeviceService
+from thingpass.devices.profiles import ProfileService
 from thingpass.devices.users import UserService
 from thingpass.identity.refusal_log import RefusalLog
 from thingpass.messaging.presence import Presence
@@ -41,6 +42,7 @@ class Services:
     local_secret: str
     store: Store
     devices: DeviceService
+    profiles: ProfileService
     users: UserService
     ingest: Ingest
     latest: LatestValues

@@ -18,6 +18,7 @@ from thingpass.api.services import ListenerAddress, Services
 from thingpass.bus.local import LocalBus
 from thingpass.clock import ManualClock
 from thingpass.devices.devices import DeviceService
+from thingpass.devices.profiles import ProfileService
 from thingpass.devices.tenants import ensure_default_tenant, new_profile
 from thingpass.devices.users import UserService
 from thingpass.identity.refusal_log import RefusalLog
@@ -100,6 +101,7 @@ async def api(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Api]:
         local_secret=load_or_make_local_secret(tmp_path / "data"),
         store=store,
         devices=DeviceService(store, bus, clock),
+        profiles=ProfileService(store, bus, clock),
         users=users,
         ingest=ingest,
         latest=LatestValues(store),
