@@ -12,12 +12,13 @@ from thingpass.store.sqlite.database import Database
 from thingpass.store.sqlite.devices import Devices
 from thingpass.store.sqlite.directory import DATABASE, DirectoryLock, prepare_directory
 from thingpass.store.sqlite.profiles import Profiles
+from thingpass.store.sqlite.rpc_calls import RpcCalls
 from thingpass.store.sqlite.series import Series
 from thingpass.store.sqlite.tenants import Tenants
 from thingpass.store.sqlite.users import Users
 
 
-class SqliteStore(Series, Tenants, Users, Profiles, Devices, CredentialRows, Attributes):
+class SqliteStore(Series, Tenants, Users, Profiles, Devices, CredentialRows, Attributes, RpcCalls):
     """Everything in one directory; see `store.store.Store` for what the methods promise.
 
     `synchronous`: "full" makes a write that returned survive power loss, "normal" only `kill -9`.
