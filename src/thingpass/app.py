@@ -182,7 +182,7 @@ class Server:
         opened.push_async_callback(wheel.stop)
         open_connections: set[MqttConnection] = set()
         transports = DeviceTransports(store, self._bus, open_connections)
-        opened.callback(transports.close)
+        opened.push_async_callback(transports.close)
         services = ConnectionServices(
             loop=loop,
             wheel=wheel,

@@ -37,6 +37,8 @@ class CredentialsChanged(Message, frozen=True, tag="credentials-changed"):
 class DeviceUpdated(Message, frozen=True, tag="device-updated"):
     """A device's row changed (name, label, profile); its credentials and connections did not."""
 
+    profile_changed: bool = False
+
 
 class DeviceRemoved(Message, frozen=True, tag="device-removed"):
     """A device is gone, with its credentials, which had these ids."""

@@ -117,7 +117,8 @@ class DeviceService:
             updated = await self._store.update_device(wanted)
         except AlreadyExists as error:
             raise _taken(error) from error
-        self._bus.publish(DeviceUpdated(device_id=updated.id))
+        moved = updated.profile_id != stored.profile_id
+        self._bus.publish(DeviceUpdated(device_id=updated.id, profile_changed=moved))
         return updated
 
     async def remove(self, tenant_id: str, device_id: str) -> None:

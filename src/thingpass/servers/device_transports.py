@@ -13,7 +13,7 @@ from typing import Final, Protocol
 import structlog
 
 from thingpass.bus.bus import Bus
-from thingpass.bus.messages import ProfileChanged
+from thingpass.bus.messages import DeviceUpdated, ProfileChanged
 from thingpass.devices.transport_configuration import MqttTransport, read_transport
 from thingpass.errors import ThingpassError
 from thingpass.servers.device_messages import HANDLERS, REQUEST_HANDLERS
@@ -21,8 +21,8 @@ from thingpass.servers.device_topics import ATTRIBUTES, TELEMETRY
 from thingpass.servers.device_transport import DeviceTransport, make_transport
 from thingpass.servers.payload_codecs import JSON
 from thingpass.servers.protobuf_payloads import WITHOUT_SCHEMAS, either, with_schemas
-from thingpass.store.rows import DeviceProfile
-from thingpass.store.store import ProfileStore
+from thingpass.store.rows import Device, DeviceProfile
+from thingpass.store.store import DeviceStore
 
 log = structlog.get_logger(__name__)
 
@@ -35,24 +35,29 @@ DEFAULT: Final = make_transport(HANDLERS, REQUEST_HANDLERS, protobuf=WITHOUT_SCH
 class LiveConnection(Protocol):
     """A connection, as far as a changed profile concerns it."""
 
-    transport: DeviceTransport
-
     @property
-    def profile_id(self) -> str | None:
+    def device_or_none(self) -> Device | None:
         """None while it is not known whose connection it is."""
+
+    def follow(self, device: Device, transport: DeviceTransport) -> None:
+        """The device's row and its profile are these from now on."""
 
 
 class DeviceTransports:
-    """Use it on one event loop. `close` ends its subscriptions."""
+    """Use it on one event loop. `close` ends its subscriptions, and what it is telling connections."""
 
-    def __init__(self, store: ProfileStore, bus: Bus, connections: Collection[LiveConnection]) -> None:
+    def __init__(self, store: DeviceStore, bus: Bus, connections: Collection[LiveConnection]) -> None:
         self._store = store
         self._connections = connections
         self._by_profile: OrderedDict[str, DeviceTransport] = OrderedDict()
         self._changes = 0
+        # What changed and was not told to the connections yet: a bulk of changes is one walk over them.
+        self._changed_profiles: set[str] = set()
+        self._moved_devices: set[str] = set()
+        self._telling: asyncio.Task[None] | None = None
         self._subscriptions = (
             bus.subscribe(ProfileChanged, self._profile_changed, on_missed=self._clear),
-            bus.subscribe(ProfileChanged, self._tell_connections),
+            bus.subscribe(DeviceUpdated, self._device_updated),
         )
 
     def find(self, profile_id: str) -> DeviceTransport | None:
@@ -74,26 +79,57 @@ class DeviceTransports:
                 self._by_profile.popitem(last=False)
         return transport
 
-    def close(self) -> None:
+    async def close(self) -> None:
         for subscription in self._subscriptions:
             subscription.close()
+        if self._telling is not None:
+            self._telling.cancel()
+            await asyncio.gather(self._telling, return_exceptions=True)
 
     def _profile_changed(self, message: ProfileChanged) -> None:
         self._changes += 1
         self._by_profile.pop(message.profile_id, None)
+        self._changed_profiles.add(message.profile_id)
+        self._tell()
+
+    def _device_updated(self, message: DeviceUpdated) -> None:
+        if message.profile_changed:
+            self._moved_devices.add(message.device_id)
+            self._tell()
 
     def _clear(self) -> None:
+        """Changes were missed: every profile is read again."""
         self._changes += 1
+        self._changed_profiles.update(self._by_profile)
         self._by_profile.clear()
+        self._tell()
 
-    async def _tell_connections(self, message: ProfileChanged) -> None:
+    def _tell(self) -> None:
+        if self._telling is None:
+            self._telling = asyncio.get_running_loop().create_task(self._tell_all(), name="changed-profiles")
+
+    async def _tell_all(self) -> None:
         """Device API reference, 4: a changed profile holds for devices that are connected."""
-        transport = await self.load(message.profile_id)
-        for index, connection in enumerate(list(self._connections)):
-            if connection.profile_id == message.profile_id:
-                connection.transport = transport
-            if index % CONNECTIONS_PER_TURN == CONNECTIONS_PER_TURN - 1:
-                await asyncio.sleep(0)
+        try:
+            while self._changed_profiles or self._moved_devices:
+                profiles, self._changed_profiles = self._changed_profiles, set()
+                devices, self._moved_devices = self._moved_devices, set()
+                for index, connection in enumerate(list(self._connections)):
+                    device = connection.device_or_none
+                    if device is not None and (device.profile_id in profiles or device.id in devices):
+                        await self._tell_one(connection, device, read_again=device.id in devices)
+                    if index % CONNECTIONS_PER_TURN == CONNECTIONS_PER_TURN - 1:
+                        await asyncio.sleep(0)
+        finally:
+            self._telling = None
+
+    async def _tell_one(self, connection: LiveConnection, device: Device, *, read_again: bool) -> None:
+        try:
+            found = await self._store.find_device(device.id) if read_again else device
+            if found is not None:
+                connection.follow(found, await self.load(found.profile_id))
+        except ThingpassError as error:
+            log.warning("profile.not_followed", device=device.name, problem=error.sentence)
 
 
 async def compile_transport(profile: DeviceProfile) -> DeviceTransport:

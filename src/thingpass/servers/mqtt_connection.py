@@ -47,6 +47,7 @@ from thingpass.mqtt.reason_codes import ReasonCode
 from thingpass.mqtt.session import Limits, Session
 from thingpass.servers.deadlines import DeadlineWheel
 from thingpass.servers.device_messages import MessageServices, receive_message
+from thingpass.servers.device_transport import DeviceTransport
 from thingpass.servers.device_transports import DEFAULT, DeviceTransports
 from thingpass.servers.ordered_work import OrderedWork
 from thingpass.servers.payload_faults import PayloadInvalid
@@ -394,8 +395,13 @@ class MqttConnection:
         return self._device
 
     @property
-    def profile_id(self) -> str | None:
-        return None if self._device is None else self._device.profile_id
+    def device_or_none(self) -> Device | None:
+        return self._device
+
+    def follow(self, device: Device, transport: DeviceTransport) -> None:
+        """The device's profile changed while it is connected."""
+        self._device = device
+        self.transport = transport
 
     @property
     def messages(self) -> MessageServices:
