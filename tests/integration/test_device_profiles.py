@@ -156,7 +156,7 @@ class TestFamilies:
             topic, payload = published(client)
             assert topic == "v2/r/res/p/8"
             reply: Any = message_type(FIXED, "ToServerRpcResponseMsg").FromString(payload)
-            assert (reply.requestId, "no method named" in reply.payload) == (8, True)
+            assert (reply.requestId, "There is no method 'nothing'" in reply.payload) == (8, True)
 
     @pytest.mark.parametrize("topic", ["v2/t/p", "v2/a/p"])
     def test_without_a_schema_protobuf_is_refused(self, make: Callable[..., Setup], topic: str) -> None:

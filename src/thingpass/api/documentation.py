@@ -19,6 +19,7 @@ from thingpass import __version__
 from thingpass.api.answers import JSON, SCHEMA_PLACE
 from thingpass.api.authorization import GuardedRoute, Role, role_of
 from thingpass.api.connections import ConnectionsShape
+from thingpass.api.kept_calls import RpcShape
 from thingpass.api.profile_shapes import ProfileInfoShape, ProfileNameShape, ProfileShape
 from thingpass.api.refusals import RefusalsShape
 from thingpass.api.server import ServerShape
@@ -56,6 +57,8 @@ SHAPES = (
     PageShape[ProfileShape],
     ProfileNameShape,
     CredentialsShape,
+    RpcShape,
+    PageShape[RpcShape],
     ConnectionsShape,
     RefusalsShape,
     ServerShape,

@@ -15,6 +15,7 @@ from thingpass.devices.profiles import ProfileService
 from thingpass.devices.users import UserService
 from thingpass.identity.refusal_log import RefusalLog
 from thingpass.messaging.presence import Presence
+from thingpass.messaging.rpc import RpcService
 from thingpass.metrics import Counters
 from thingpass.settings import ApiSettings
 from thingpass.store.store import Store
@@ -48,6 +49,7 @@ class Services:
     latest: LatestValues
     series: SeriesService
     attributes: AttributeService
+    rpc: RpcService
     bus: Bus
     refusal_log: RefusalLog
     presence: Presence

@@ -54,15 +54,19 @@ class KeptCalls:
         ids: RequestIds,
         *,
         offer: Callable[[PendingCall], None],
+        wanted: Callable[[str], bool],
         kept_for_s: float,
     ) -> None:
+        """`wanted`: whether somebody listens for the device's calls, to whom `offer` gives one."""
         self._store = store
         self._clock = clock
         self._ids = ids
         self._offer = offer
+        self._wanted = wanted
         self._kept_for_ms = int(kept_for_s * 1000)
         self._calls: Calls[KeptCall] = Calls()
         self._loading: dict[str, bool] = {}  # devices whose calls are to be read; True: delivered ones too
+        self._more: set[str] = set()  # devices of which not all calls were read
         self._loader: asyncio.Task[None] | None = None
         self._saving: set[asyncio.Task[None]] = set()
         self._ending: set[str] = set()  # ids of calls whose end is not stored yet
@@ -146,17 +150,21 @@ class KeptCalls:
     def unload(self, device_id: str) -> None:
         """Nobody listens for the device: the store has its calls."""
         self._loading.pop(device_id, None)
+        self._more.discard(device_id)
         for call in self._calls.of(device_id):
             _stop_timers(call)
             self._calls.remove(call)
 
     def forget(self, call: KeptCall) -> None:
-        """The call has ended; another one of its device may have been waiting for its place."""
+        """The call has ended."""
         _stop_timers(call)
-        full = self._calls.count_of(call.device_id) >= MOST_LOADED_PER_DEVICE
         self._calls.remove(call)
-        if full:
-            self.load(call.device_id, delivered=False)
+        self._refill(call.device_id)
+
+    def _refill(self, device_id: str) -> None:
+        """Others of the device may have been waiting for a place."""
+        if device_id in self._more and self._calls.count_of(device_id) <= MOST_LOADED_PER_DEVICE // 2:
+            self.load(device_id, delivered=False)
 
     def expect_acknowledgement(self, call: KeptCall, within_s: float) -> None:
         call.timers.append(
@@ -200,6 +208,12 @@ class KeptCalls:
         rows = await self._store.list_live_rpc_calls(
             device_id, now_ms=self._clock.now_ms(), limit=MOST_LOADED_PER_DEVICE
         )
+        if not self._wanted(device_id):
+            return
+        if len(rows) < MOST_LOADED_PER_DEVICE:
+            self._more.discard(device_id)
+        else:
+            self._more.add(device_id)
         for row in rows:
             if row.id in self._ending:
                 continue
@@ -253,6 +267,7 @@ class KeptCalls:
         self._ending.discard(call.row.id)
         if call.saving is task:
             call.saving = None
+        self._refill(call.device_id)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.warning("rpc.not_saved", device_id=call.device_id, problem=str(error))
 

@@ -55,7 +55,14 @@ class RpcService:
         self._waiting: Calls[WaitingCall] = Calls()
         self._ids = RequestIds()
         self._stopped = False
-        self.kept = KeptCalls(store, clock, self._ids, offer=self._offer, kept_for_s=kept_for_s)
+        self.kept = KeptCalls(
+            store,
+            clock,
+            self._ids,
+            offer=self._offer,
+            wanted=lambda device_id: bool(self._listeners.of(device_id)),
+            kept_for_s=kept_for_s,
+        )
 
     def start(self) -> None:
         self.kept.start()

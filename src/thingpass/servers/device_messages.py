@@ -12,19 +12,28 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from thingpass.clock import Clock
+from thingpass.messaging.rpc import RpcService
 from thingpass.metrics import Counters
 from thingpass.mqtt.events import MessagePublished
+from thingpass.mqtt.properties import Properties
 from thingpass.mqtt.reason_codes import ReasonCode
 from thingpass.servers.device_payloads import AttributeRequest
-from thingpass.servers.device_topics import Purpose, TopicRequest, find_request, is_request_id
+from thingpass.servers.device_topics import (
+    Purpose,
+    TopicRequest,
+    find_request,
+    is_answer_topic,
+    is_request_id,
+)
 from thingpass.servers.device_transport import DeviceTransport, Handler, RequestHandler
 from thingpass.servers.payload_codecs import Codec
 from thingpass.servers.payload_faults import PayloadInvalid
+from thingpass.servers.server_methods import answer_call
 from thingpass.store.rows import Device
 from thingpass.telemetry.attributes import CLIENT_SCOPE, SHARED_SCOPE, AttributeService
 from thingpass.telemetry.ingest import Acknowledger, Ingest
 
-SESSION_LIMITS_METHOD = "getSessionLimits"
+LARGEST_REQUEST_ID: Final = 2**31 - 1
 
 
 class MessageServices(msgspec.Struct, frozen=True):
@@ -32,6 +41,7 @@ class MessageServices(msgspec.Struct, frozen=True):
 
     ingest: Ingest
     attributes: AttributeService
+    rpc: RpcService
     counters: Counters
     clock: Clock
     maximum_packet_size: int
@@ -53,7 +63,7 @@ class DeviceConnection(Acknowledger, Protocol):
         """At QoS 0 (packet id 0) nothing happens."""
 
     def refuse_message(self, message: MessagePublished, error: PayloadInvalid) -> None: ...
-    def send_to_device(self, topic: str, payload: bytes) -> None: ...
+    def send_to_device(self, topic: str, payload: bytes, properties: Properties | None = None) -> None: ...
     def run_in_order(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs it after the connection's earlier work; reading pauses while too much of it waits."""
 
@@ -113,11 +123,11 @@ def _attribute_request(
     connection: DeviceConnection, message: MessagePublished, codec: Codec, request: TopicRequest
 ) -> None:
     wanted = codec.parse_attribute_request(message.payload)
-    connection.run_in_order(_answer_attribute_request(connection, message.packet_id, wanted, request))
+    connection.run_in_order(_answer_attribute_request(connection, message, wanted, request))
 
 
 async def _answer_attribute_request(
-    connection: DeviceConnection, packet_id: int, wanted: AttributeRequest, request: TopicRequest
+    connection: DeviceConnection, message: MessagePublished, wanted: AttributeRequest, request: TopicRequest
 ) -> None:
     attributes, device_id = connection.messages.attributes, connection.device.id
     client = shared = None
@@ -125,29 +135,60 @@ async def _answer_attribute_request(
         client = await attributes.find(device_id, CLIENT_SCOPE, wanted.client_keys)
     if wanted.wants_shared:
         shared = await attributes.find(device_id, SHARED_SCOPE, wanted.shared_keys)
-    connection.acknowledge(packet_id)
+    connection.acknowledge(message.packet_id)
     codec = connection.transport.codec_down(request.topic)
-    connection.send_to_device(request.answer_topic, codec.attribute_response(request.id, client, shared))
+    _answer(connection, message, request, codec.attribute_response(request.id, client, shared))
 
 
 def _rpc_to_server(
     connection: DeviceConnection, message: MessagePublished, codec: Codec, request: TopicRequest
 ) -> None:
-    """Answers `getSessionLimits` (device API reference, 7.3), by which ThingsBoard's client sets its pace."""
     method = codec.parse_rpc_method(message.payload)
     connection.acknowledge(message.packet_id)
-    if method == SESSION_LIMITS_METHOD:
-        messages = connection.messages
-        limits = {"messages": None, "telemetryMessages": None, "telemetryDataPoints": None}
-        reply: dict[str, Any] = {
-            "maxPayloadSize": messages.maximum_packet_size,
-            "maxInflightMessages": messages.receive_maximum,
-            "rateLimits": limits,
-        }
-    else:
-        reply = {"error": f"This server has no method named {method[:100]!r}."}
+    answer_json = answer_call(method, connection.messages, connection.device)
     down = connection.transport.codec_down(request.topic)
-    connection.send_to_device(request.answer_topic, down.rpc_answer(request.id, msgspec.json.encode(reply)))
+    _answer(connection, message, request, down.rpc_answer(request.id, answer_json))
+
+
+def _rpc_reply(
+    connection: DeviceConnection, message: MessagePublished, codec: Codec, request: TopicRequest
+) -> None:
+    """Goes to who called; a reply that nobody waits for is acknowledged and dropped (2.7)."""
+    reply = codec.parse_rpc_reply(message.payload).encode()
+    number = int(request.id)
+    if number > LARGEST_REQUEST_ID or connection.messages.rpc.answered_at_once(
+        connection.device.id, number, reply
+    ):
+        connection.acknowledge(message.packet_id)
+    else:
+        connection.run_in_order(_take_rpc_reply(connection, message.packet_id, number, reply))
+
+
+async def _take_rpc_reply(
+    connection: DeviceConnection, packet_id: int, request_id: int, reply: bytes
+) -> None:
+    await connection.messages.rpc.answered(connection.device.id, request_id, reply)
+    connection.acknowledge(packet_id)
+
+
+def _answer(
+    connection: DeviceConnection, message: MessagePublished, request: TopicRequest, payload: bytes
+) -> None:
+    """Sends an answer, in MQTT 5 with the request's Correlation Data (MQTT5 4.10).
+
+    A Response Topic is followed within the device API's answers alone: a device cannot have anything
+    published anywhere else.
+    """
+    asked = message.properties
+    if asked is None or (asked.response_topic is None and asked.correlation_data is None):
+        connection.send_to_device(request.answer_topic, payload)
+        return
+    wished = asked.response_topic
+    topic = wished if wished is not None and is_answer_topic(wished) else request.answer_topic
+    properties = None
+    if asked.correlation_data is not None:
+        properties = Properties(correlation_data=asked.correlation_data)
+    connection.send_to_device(topic, payload, properties)
 
 
 HANDLERS: Final[dict[Purpose, Handler]] = {
@@ -160,5 +201,6 @@ answered as an unknown topic."""
 REQUEST_HANDLERS: Final[dict[Purpose, RequestHandler]] = {
     Purpose.ATTRIBUTE_REQUEST: _attribute_request,
     Purpose.RPC_TO_SERVER: _rpc_to_server,
+    Purpose.RPC_TO_DEVICE: _rpc_reply,
 }
 """And on one with a number; its id is a decimal number of at most ten digits when it comes here."""

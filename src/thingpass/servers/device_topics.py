@@ -60,6 +60,10 @@ class Topic(msgspec.Struct, frozen=True, kw_only=True):
         assert self.publish is not None, self.purpose
         return self.publish
 
+    def topic_to_publish(self, request_id: str) -> str:
+        """`publish` of a row that has an id in it: where a device answers to a request of the server."""
+        return self.topic.replace("{id}", request_id)
+
     def topic_to_send(self, request_id: str = "", piece: str = "") -> str:
         """`send` of a row that has one, with the numbers of a request in it."""
         assert self.send is not None, self.purpose
@@ -205,6 +209,9 @@ _BY_FILTER: Final = {
     row.subscribe: row for row in TOPICS if row.subscribe and row.purpose is not Purpose.PROVISION
 }
 """What a device may subscribe to. `/provision/response` is for connections that have no device."""
+_ANSWERS: Final = {
+    row.send for row in TOPICS if row.purpose in (Purpose.ATTRIBUTE_REQUEST, Purpose.RPC_TO_SERVER)
+}
 
 
 def fixed_topics() -> dict[str, Topic]:
@@ -244,3 +251,9 @@ def find_subscribable(topic_filter: str) -> Topic | None:
 
 def is_request_id(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= LONGEST_REQUEST_ID
+
+
+def is_answer_topic(name: str) -> bool:
+    """Whether the server sends answers to a device's requests there."""
+    prefix, _, request_id = name.rpartition("/")
+    return is_request_id(request_id) and f"{prefix}/{{id}}" in _ANSWERS

@@ -15,6 +15,10 @@ MOST_SUBSCRIPTIONS = 100
 """The table has 30 filters, and there is one for each request that is waited for."""
 
 
+SENT_UNASKED = (Purpose.ATTRIBUTES, Purpose.RPC_TO_DEVICE)
+"""What is sent to a device that has subscribed to it, and to no other."""
+
+
 class Subscriptions:
     """Answers SUBSCRIBE and UNSUBSCRIBE, and says at which QoS to send. No broker: filters route nothing."""
 
@@ -58,6 +62,9 @@ class Subscriptions:
             if row is not None and row.purpose is purpose:
                 return row, qos
         return None
+
+    def wants_something_unasked(self, transport: DeviceTransport) -> bool:
+        return any(self.find(purpose, transport) is not None for purpose in SENT_UNASKED)
 
     def qos_for(self, topic: str) -> int:
         """That of the subscription whose filter matches, else 1 (device API reference, 2.3)."""

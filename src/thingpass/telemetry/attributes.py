@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from thingpass.bus.bus import Bus
+from thingpass.bus.messages import SharedAttributesChanged
 from thingpass.clock import Clock
 from thingpass.errors import Invalid
 from thingpass.store.rows import Attribute, Value
@@ -17,9 +19,12 @@ SCOPES: Final = (CLIENT_SCOPE, SHARED_SCOPE, SERVER_SCOPE)
 
 
 class AttributeService:
-    def __init__(self, store: AttributeStore, clock: Clock) -> None:
+    """Whoever changes shared attributes does it here, so that the device hears of it."""
+
+    def __init__(self, store: AttributeStore, clock: Clock, *, bus: Bus | None = None) -> None:
         self._store = store
         self._clock = clock
+        self._bus = bus
 
     async def save(self, device_id: str, scope: str, values: Mapping[str, Value]) -> None:
         """Adds or replaces; returns when it is durable. Raises NotFound, Invalid."""
@@ -29,16 +34,26 @@ class AttributeService:
                 raise Invalid("Key cannot be blank")
         if values:
             await self._store.save_attributes(device_id, scope, values, self._clock.now_ms())
+            self._publish(device_id, scope, tuple(values))
 
     async def remove(self, device_id: str, scope: str, keys: Sequence[str]) -> None:
         """Keys that are not there are no error. Raises Invalid for an unknown scope."""
         _check_scope(scope)
         await self._store.remove_attributes(device_id, scope, keys)
+        self._publish(device_id, scope, tuple(keys))
 
     async def find(self, device_id: str, scope: str, keys: Sequence[str] | None = None) -> list[Attribute]:
         """Those that exist, in the order of their keys; all of the scope when `keys` is None."""
         _check_scope(scope)
         return await self._store.find_attributes(device_id, scope, keys)
+
+    async def find_shared(self, device_id: str, keys: Sequence[str]) -> list[Attribute]:
+        """As `find` in the shared scope."""
+        return await self._store.find_attributes(device_id, SHARED_SCOPE, keys)
+
+    def _publish(self, device_id: str, scope: str, keys: tuple[str, ...]) -> None:
+        if self._bus is not None and scope == SHARED_SCOPE and keys:
+            self._bus.publish(SharedAttributesChanged(device_id, keys))
 
 
 def _check_scope(scope: str) -> None:

@@ -23,6 +23,7 @@ from thingpass.devices.tenants import ensure_default_tenant, new_profile
 from thingpass.devices.users import UserService
 from thingpass.identity.refusal_log import RefusalLog
 from thingpass.messaging.presence import Presence
+from thingpass.messaging.rpc import RpcService
 from thingpass.metrics import Counters
 from thingpass.settings import ApiSettings
 from thingpass.store.rows import Device, Tenant, User
@@ -94,6 +95,7 @@ async def api(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Api]:
     await store.add_user(administrator(tenant.id, clock.now_ms()))
     ingest = Ingest(store)
     await ingest.start()
+    rpc = RpcService(store, clock, counters := Counters(), kept_for_s=3600)
     services = Services(
         settings=ApiSettings(),
         clock=clock,
@@ -106,11 +108,12 @@ async def api(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Api]:
         ingest=ingest,
         latest=LatestValues(store),
         series=SeriesService(store),
-        attributes=AttributeService(store, clock),
+        attributes=AttributeService(store, clock, bus=bus),
+        rpc=rpc,
         bus=bus,
         refusal_log=RefusalLog(),
         presence=Presence(),
-        counters=Counters(),
+        counters=counters,
         trust_pem=lambda: TRUST_PEM,
         addresses=lambda: [
             ListenerAddress("http", "0.0.0.0", 8080),
@@ -126,6 +129,7 @@ async def api(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Api]:
     yield made
     await made.nobody.aclose()
     await made.admin.aclose()
+    await rpc.close()
     await ingest.stop()
     await bus.close()
     await store.close()
