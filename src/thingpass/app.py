@@ -15,6 +15,7 @@ from thingpass.bus.local import LocalBus
 from thingpass.bus.messages import CredentialsChanged, DeviceRemoved
 from thingpass.clock import SystemClock
 from thingpass.devices.devices import DeviceService
+from thingpass.devices.gateways import GatewayDevices
 from thingpass.devices.profiles import ProfileService
 from thingpass.devices.tenants import ensure_default_tenant
 from thingpass.devices.users import UserService
@@ -28,6 +29,7 @@ from thingpass.mqtt.session import Limits
 from thingpass.servers.deadlines import DeadlineWheel
 from thingpass.servers.device_messages import MessageServices
 from thingpass.servers.device_transports import DeviceTransports
+from thingpass.servers.gateway_session import GatewayServices
 from thingpass.servers.http_listener import HttpListener
 from thingpass.servers.kept_sessions import KeptSessions
 from thingpass.servers.mqtt_connection import ConnectionServices, MqttConnection
@@ -148,14 +150,24 @@ class Server:
         pushes = AttributePushes(attributes.find_shared, bus, self._counters)
         opened.push_async_callback(pushes.close)
 
-        await self._open_mqtt(opened, store, ingest, attributes, authentication, ToDevice(pushes, rpc))
+        devices = DeviceService(store, bus, clock)
+        to_device = ToDevice(pushes, rpc)
+        gateways = GatewayServices(
+            devices=GatewayDevices(devices),
+            presence=self._presence,
+            to_device=to_device,
+            ingest=ingest,
+            now_ms=clock.now_ms,
+            max_devices=settings.mqtt.max_gateway_devices,
+        )
+        await self._open_mqtt(opened, store, ingest, attributes, authentication, to_device, gateways)
         services = Services(
             settings=settings.api,
             clock=clock,
             data_dir=settings.data_dir,
             local_secret=load_or_make_local_secret(settings.data_dir),
             store=store,
-            devices=DeviceService(store, bus, clock),
+            devices=devices,
             profiles=ProfileService(store, bus, clock),
             users=users,
             ingest=ingest,
@@ -186,6 +198,7 @@ class Server:
         attributes: AttributeService,
         authentication: Authentication,
         to_device: ToDevice,
+        gateways: GatewayServices,
     ) -> None:
         settings, loop = self._settings, asyncio.get_running_loop()
         assert self._server_certificate is not None
@@ -220,6 +233,7 @@ class Server:
             transports=transports,
             to_device=to_device,
             kept_sessions=kept_sessions,
+            gateways=gateways,
             limits=Limits(
                 maximum_packet_size=settings.mqtt.maximum_packet_size,
                 receive_maximum=settings.mqtt.receive_maximum,

@@ -52,6 +52,7 @@ class DeviceService:
         label: str | None = None,
         additional_info_json: str | None = None,
         access_token: str | None = None,
+        customer_id: str | None = None,
     ) -> Device:
         """Adds a device with an access token: the one given, else 20 random letters and digits.
 
@@ -74,6 +75,7 @@ class DeviceService:
             profile_name=profile.name,
             name=name,
             label=label,
+            customer_id=customer_id,
             additional_info_json=additional_info_json,
         )
         credentials = Credentials(

@@ -134,6 +134,33 @@ RPC_TO_DEVICE = Topic(
     send="v1/devices/me/rpc/request/{id}",
     subscribe="v1/devices/me/rpc/request/+",
 )
+GATEWAY_DISCONNECT = Topic(
+    purpose=Purpose.GATEWAY_DISCONNECT,
+    family="gateway",
+    publish="v1/gateway/disconnect",
+    send="v1/gateway/disconnect",
+)
+GATEWAY_ATTRIBUTES = Topic(
+    purpose=Purpose.GATEWAY_ATTRIBUTES,
+    family="gateway",
+    publish="v1/gateway/attributes",
+    send="v1/gateway/attributes",
+    subscribe="v1/gateway/attributes",
+)
+GATEWAY_ATTRIBUTE_REQUEST = Topic(
+    purpose=Purpose.GATEWAY_ATTRIBUTE_REQUEST,
+    family="gateway",
+    publish="v1/gateway/attributes/request",
+    send="v1/gateway/attributes/response",
+    subscribe="v1/gateway/attributes/response",
+)
+GATEWAY_RPC = Topic(
+    purpose=Purpose.GATEWAY_RPC,
+    family="gateway",
+    publish="v1/gateway/rpc",
+    send="v1/gateway/rpc",
+    subscribe="v1/gateway/rpc",
+)
 
 TOPICS: Final[tuple[Topic, ...]] = (
     *_families(TELEMETRY, publish="v2/t{f}"),
@@ -169,34 +196,11 @@ TOPICS: Final[tuple[Topic, ...]] = (
     Topic(purpose=Purpose.FIRMWARE_ERROR, family="v2", send="v2/fw/error", subscribe="v2/fw/error"),
     Topic(purpose=Purpose.SOFTWARE_ERROR, family="v2", subscribe="v2/sw/error"),
     Topic(purpose=Purpose.GATEWAY_CONNECT, family="gateway", publish="v1/gateway/connect"),
-    Topic(
-        purpose=Purpose.GATEWAY_DISCONNECT,
-        family="gateway",
-        publish="v1/gateway/disconnect",
-        send="v1/gateway/disconnect",
-    ),
+    GATEWAY_DISCONNECT,
     Topic(purpose=Purpose.GATEWAY_TELEMETRY, family="gateway", publish="v1/gateway/telemetry"),
-    Topic(
-        purpose=Purpose.GATEWAY_ATTRIBUTES,
-        family="gateway",
-        publish="v1/gateway/attributes",
-        send="v1/gateway/attributes",
-        subscribe="v1/gateway/attributes",
-    ),
-    Topic(
-        purpose=Purpose.GATEWAY_ATTRIBUTE_REQUEST,
-        family="gateway",
-        publish="v1/gateway/attributes/request",
-        send="v1/gateway/attributes/response",
-        subscribe="v1/gateway/attributes/response",
-    ),
-    Topic(
-        purpose=Purpose.GATEWAY_RPC,
-        family="gateway",
-        publish="v1/gateway/rpc",
-        send="v1/gateway/rpc",
-        subscribe="v1/gateway/rpc",
-    ),
+    GATEWAY_ATTRIBUTES,
+    GATEWAY_ATTRIBUTE_REQUEST,
+    GATEWAY_RPC,
     Topic(purpose=Purpose.GATEWAY_CLAIM, family="gateway", publish="v1/gateway/claim"),
 )
 

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from thingpass.clock import Clock
+from thingpass.devices.gateways import is_gateway
 from thingpass.store.rows import Device
 
 
@@ -38,11 +39,14 @@ class ServerMethod(msgspec.Struct, frozen=True):
 def _session_limits(asked: Asked, device: Device) -> dict[str, Any]:
     """Device API reference, 7.3: by this ThingsBoard's client sets its pace."""
     limits = {"messages": None, "telemetryMessages": None, "telemetryDataPoints": None}
-    return {
+    answer = {
         "maxPayloadSize": asked.maximum_packet_size,
         "maxInflightMessages": asked.receive_maximum,
         "rateLimits": limits,
     }
+    if is_gateway(device):  # for the devices behind it; `rateLimits` is then for itself
+        answer["gatewayRateLimits"] = limits
+    return answer
 
 
 def _current_time(asked: Asked, device: Device) -> int:
