@@ -21,6 +21,7 @@ ATTRIBUTE_RESPONSE = "v1/gateway/attributes/response"
 CONNECT = "v1/gateway/connect"
 DISCONNECT = "v1/gateway/disconnect"
 RPC = "v1/gateway/rpc"
+CLAIM = "v1/gateway/claim"
 
 
 @dataclass

@@ -13,8 +13,11 @@ from thingpass.errors import AlreadyExists, Invalid, NotFound, ThingpassError, U
 from thingpass.store.rows import (
     CREDENTIALS_ACCESS_TOKEN,
     CREDENTIALS_X509,
+    Activation,
     Attribute,
+    Claim,
     Credentials,
+    Customer,
     DataPoint,
     Device,
     DeviceProfile,
@@ -69,6 +72,13 @@ class Registry:
         device = self.device(name, **fields)
         return await self.store.add_device(device, self.credentials(device, token or f"token of {name}"))
 
+    async def add_customer(self, title: str, **fields: object) -> Customer:
+        customer = Customer(
+            id=new_id(), created_at_ms=next(_numbers), tenant_id=self.tenant.id, title=title, **fields
+        )
+        await self.store.add_customer(customer)
+        return customer
+
 
 def new_tenant() -> tuple[Tenant, DeviceProfile]:
     tenant = Tenant(id=new_id(), created_at_ms=next(_numbers), title="Tenant")
@@ -110,7 +120,13 @@ class TestTenants:
         assert await registry.store.find_profile(meter.id) == meter
         assert await registry.store.find_profile_by_name(registry.tenant.id, "Meter") == meter
         assert await registry.store.find_profile_by_name(registry.tenant.id, "meter") is None
-        assert await registry.store.list_profiles(registry.tenant.id) == (registry.profile, meter)
+        names = [(profile.id, profile.name) for profile in (registry.profile, meter)]
+        listed = await registry.store.list_profiles(registry.tenant.id)
+        assert [(row.id, row.name) for row in listed] == names
+        assert {row.tenant_id for row in listed} == {registry.tenant.id}
+        assert await registry.store.list_profiles(registry.tenant.id, used_only=True) == ()
+        await registry.add("boiler", profile_id=meter.id)
+        assert await registry.store.list_profiles(registry.tenant.id, used_only=True) == listed[1:]
 
     async def test_profile_name_is_taken_once_in_a_tenant(self, registry: Registry) -> None:
         twin = msgspec.structs.replace(registry.profile, id=new_id(), is_default=False)
@@ -286,6 +302,183 @@ class TestUsers:
         with pytest.raises(NotFound):
             await registry.store.update_user(user)
 
+    async def users(self, registry: Registry, **arguments: object) -> tuple[list[str], int]:
+        page = await registry.store.list_users(registry.tenant.id, **{"limit": 10, **arguments})
+        return [user.email for user in page.rows], page.total
+
+    async def test_users_are_listed_by_customer_and_part_of_the_email(
+        self, registry: Registry, user: User
+    ) -> None:
+        acme = await registry.add_customer("ACME")
+        clerk = msgspec.structs.replace(
+            user,
+            id=new_id(),
+            created_at_ms=8,
+            email="Clerk@acme.example",
+            authority="CUSTOMER_USER",
+            customer_id=acme.id,
+            phone="1",
+            additional_info_json="{}",
+        )
+        for each in (user, clerk):
+            await registry.store.add_user(each)
+        assert await registry.store.find_user(clerk.id) == clerk
+        assert await self.users(registry) == (["admin@example.org", "Clerk@acme.example"], 2)
+        assert await self.users(registry, customer_id=acme.id) == (["Clerk@acme.example"], 1)
+        assert await self.users(registry, text_search="ACME") == (["Clerk@acme.example"], 1)
+        assert await self.users(registry, sort_by="email", descending=True, limit=1) == (
+            ["Clerk@acme.example"],
+            2,
+        )
+        with pytest.raises(Invalid):
+            await self.users(registry, sort_by="password_hash")
+
+    async def test_last_user_of_an_authority_stays(self, registry: Registry, user: User) -> None:
+        await registry.store.add_user(user)
+        assert not await registry.store.remove_user(user.id, never_the_last="TENANT_ADMIN")
+        second = msgspec.structs.replace(user, id=new_id(), email="second@example.org")
+        await registry.store.add_user(second)
+        assert await registry.store.remove_user(user.id, never_the_last="TENANT_ADMIN")
+        assert await registry.store.find_user(user.id) is None
+        with pytest.raises(NotFound):
+            await registry.store.remove_user(user.id, never_the_last="TENANT_ADMIN")
+
+    async def test_activation_sets_the_password_once(self, registry: Registry, user: User) -> None:
+        await registry.store.add_user(msgspec.structs.replace(user, password_hash=""))
+        early = Activation(user_id=user.id, token_sha256="early", expires_at_ms=10)
+        late = Activation(user_id=user.id, token_sha256="late", expires_at_ms=20)
+        await registry.store.save_activation(early)
+        await registry.store.save_activation(late)
+        assert await registry.store.find_activation("early") is None
+        assert await registry.store.find_activation("late") == late
+        assert await registry.store.activate_user("early", "x") is None
+        activated = await registry.store.activate_user("late", "$argon2id$...")
+        assert activated == user
+        assert await registry.store.find_user(user.id) == user
+        assert await registry.store.activate_user("late", "other") is None
+        with pytest.raises(Invalid):
+            await registry.store.save_activation(msgspec.structs.replace(late, user_id=new_id()))
+
+
+class TestCustomers:
+    async def titles(self, registry: Registry, **arguments: object) -> tuple[list[str], int]:
+        page = await registry.store.list_customers(registry.tenant.id, **{"limit": 10, **arguments})
+        return [customer.title for customer in page.rows], page.total
+
+    async def test_customer_is_found_by_id_and_title(self, registry: Registry) -> None:
+        acme = await registry.add_customer(
+            "ACME", email="a@b.c", phone="1", country="CN", city="杭州", zip="2", additional_info_json="{}"
+        )
+        store = registry.store
+        assert await store.find_customer(acme.id) == acme
+        assert await store.find_customer_by_title(registry.tenant.id, "ACME") == acme
+        assert await store.find_customer_by_title(registry.tenant.id, "acme") is None
+        assert await store.find_customer_by_title(new_id(), "ACME") is None
+        assert await store.find_customer(new_id()) is None
+
+    async def test_title_is_taken_once_in_a_tenant(self, registry: Registry) -> None:
+        await registry.add_customer("ACME")
+        with pytest.raises(AlreadyExists) as caught:
+            await registry.add_customer("ACME")
+        assert caught.value.constraint == "customers.title"
+
+    async def test_customer_is_changed_under_its_next_version(self, registry: Registry) -> None:
+        acme = await registry.add_customer("ACME")
+        wanted = msgspec.structs.replace(acme, title="Acme", address="Road 1", state="ZJ", address2="b")
+        changed = await registry.store.update_customer(wanted)
+        assert changed == msgspec.structs.replace(wanted, version=2)
+        assert await registry.store.find_customer(acme.id) == changed
+        with pytest.raises(ThingpassError) as caught:
+            await registry.store.update_customer(wanted)
+        assert caught.value.code == "version-conflict"
+        with pytest.raises(NotFound):
+            await registry.store.update_customer(msgspec.structs.replace(acme, id=new_id()))
+
+    async def test_pages_are_searched_and_sorted(self, registry: Registry) -> None:
+        for title, city in (("b", "Z"), ("A", "y"), ("Über", "x")):
+            await registry.add_customer(title, city=city)
+        assert await self.titles(registry, sort_by="title") == (["A", "b", "Über"], 3)
+        assert await self.titles(registry, sort_by="city", limit=1) == (["Über"], 3)
+        assert await self.titles(registry, text_search="ÜB") == (["Über"], 1)
+        other = Registry(registry.store, *new_tenant())
+        await registry.store.add_tenant(other.tenant, other.profile)
+        assert await self.titles(other) == ([], 0)
+        with pytest.raises(Invalid):
+            await self.titles(registry, sort_by="tenant_id")
+
+    async def test_removed_customer_leaves_its_devices_and_takes_its_users(self, registry: Registry) -> None:
+        acme = await registry.add_customer("ACME")
+        device = await registry.add("boiler", customer_id=acme.id)
+        other = await registry.add("pump")
+        clerk = User(
+            id=new_id(),
+            created_at_ms=1,
+            tenant_id=registry.tenant.id,
+            authority="CUSTOMER_USER",
+            email="clerk@acme.example",
+            password_hash="",
+            customer_id=acme.id,
+        )
+        await registry.store.add_user(clerk)
+        assert await registry.store.remove_customer(acme.id) == (device.id,)
+        found = await registry.store.find_device(device.id)
+        assert found is not None
+        assert (found.customer_id, found.version) == (None, 2)
+        assert await registry.store.find_device(other.id) == other
+        assert await registry.store.find_user(clerk.id) is None
+        assert await registry.store.find_customer(acme.id) is None
+        with pytest.raises(NotFound):
+            await registry.store.remove_customer(acme.id)
+
+    async def test_devices_are_listed_and_sorted_by_customer(self, registry: Registry) -> None:
+        acme, zeta = await registry.add_customer("acme"), await registry.add_customer("Zeta")
+        await registry.add("of zeta", customer_id=zeta.id)
+        await registry.add("of acme", customer_id=acme.id)
+        await registry.add("of nobody")
+        page = await registry.store.list_devices(registry.tenant.id, limit=10, customer_id=acme.id)
+        assert ([device.name for device in page.rows], page.total) == (["of acme"], 1)
+        page = await registry.store.list_devices(registry.tenant.id, limit=10, sort_by="customer_title")
+        assert [device.name for device in page.rows] == ["of nobody", "of acme", "of zeta"]
+
+
+class TestClaims:
+    def claim(self, device: Device, expires_at_ms: int = 100, secret: bytes = b"hash") -> Claim:
+        return Claim(
+            device_id=device.id, secret_salt=b"salt", secret_sha256=secret, expires_at_ms=expires_at_ms
+        )
+
+    async def test_claim_holds_until_its_end(self, registry: Registry) -> None:
+        device = await registry.add("boiler")
+        first, second = self.claim(device), self.claim(device, 200, b"other")
+        assert await registry.store.add_claim(first, now_ms=1)
+        assert not await registry.store.add_claim(second, now_ms=99)
+        assert await registry.store.find_claim(device.id) == first
+        assert await registry.store.add_claim(second, now_ms=100)
+        assert await registry.store.find_claim(device.id) == second
+        await registry.store.remove_claim(device.id)
+        await registry.store.remove_claim(device.id)
+        assert await registry.store.find_claim(device.id) is None
+
+    async def test_claim_of_no_device_is_refused(self, registry: Registry) -> None:
+        with pytest.raises(NotFound):
+            await registry.store.add_claim(self.claim(registry.device("ghost")), now_ms=1)
+
+    async def test_claim_goes_with_its_device(self, registry: Registry) -> None:
+        device = await registry.add("boiler")
+        await registry.store.add_claim(self.claim(device), now_ms=1)
+        await registry.store.remove_device(device.id)
+        assert await registry.store.find_claim(device.id) is None
+
+    async def test_device_is_taken_once(self, registry: Registry) -> None:
+        device = await registry.add("boiler")
+        acme, zeta = await registry.add_customer("ACME"), await registry.add_customer("Zeta")
+        await registry.store.add_claim(self.claim(device), now_ms=1)
+        taken = await registry.store.take_claim(device.id, acme.id)
+        assert taken == msgspec.structs.replace(device, customer_id=acme.id, version=2)
+        assert await registry.store.find_device(device.id) == taken
+        assert await registry.store.find_claim(device.id) is None
+        assert await registry.store.take_claim(device.id, zeta.id) is None
+
 
 class TestDevices:
     async def test_added_device_gets_a_number_and_is_found(self, registry: Registry) -> None:
@@ -295,6 +488,14 @@ class TestDevices:
         assert await registry.store.find_device_by_name(registry.tenant.id, "boiler") == device
         assert await registry.store.find_device_by_name(new_id(), "boiler") is None
         assert await registry.store.find_device(new_id()) is None
+
+    async def test_device_is_added_with_what_people_know_of_it(self, registry: Registry) -> None:
+        device = registry.device("boiler")
+        added = await registry.store.add_device(device, registry.credentials(device, "t"), {"a": 1, "b": "x"})
+        assert await registry.store.find_attributes(added.id, "SERVER_SCOPE", None) == [
+            Attribute("a", 1, device.created_at_ms),
+            Attribute("b", "x", device.created_at_ms),
+        ]
 
     async def test_name_is_taken_once_in_a_tenant(self, registry: Registry) -> None:
         await registry.add("boiler")
@@ -479,6 +680,15 @@ class TestAttributes:
         found = await registry.store.find_attributes(device.id, "CLIENT_SCOPE", None)
         assert_same_values({attribute.key: attribute.value for attribute in found}, VALUES)
         assert {attribute.updated_at_ms for attribute in found} == {9}
+
+    async def test_who_adds_a_key_first_has_it_alone(self, registry: Registry) -> None:
+        device = await registry.add("boiler")
+        store = registry.store
+        assert await store.add_attribute(device.id, "SERVER_SCOPE", "a", "first", 1)
+        assert not await store.add_attribute(device.id, "SERVER_SCOPE", "a", "second", 2)
+        assert await store.find_attributes(device.id, "SERVER_SCOPE", None) == [Attribute("a", "first", 1)]
+        with pytest.raises(NotFound):
+            await store.add_attribute(new_id(), "SERVER_SCOPE", "a", "x", 1)
 
     async def test_saving_replaces_and_scopes_are_apart(self, registry: Registry) -> None:
         device = await registry.add("boiler")

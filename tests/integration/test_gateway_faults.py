@@ -17,6 +17,7 @@ from tests.running_server import RunningServer
 
 NOT_JSON = b"{"
 VERSIONS = [3, 4, 5]
+TOPICS = [g.TELEMETRY, g.ATTRIBUTES, g.CONNECT, g.DISCONNECT, g.RPC, g.CLAIM]
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +47,8 @@ def lenient(plain_server: RunningServer) -> Gateway:
 @pytest.mark.parametrize(
     ("topic", "payload"),
     [
-        *((topic, NOT_JSON) for topic in (g.TELEMETRY, g.ATTRIBUTES, g.CONNECT, g.DISCONNECT, g.RPC)),
-        *((topic, b"[]") for topic in (g.TELEMETRY, g.ATTRIBUTES, g.CONNECT, g.DISCONNECT, g.RPC)),
+        *((topic, NOT_JSON) for topic in TOPICS),
+        *((topic, b"[]") for topic in TOPICS),
         (g.CONNECT, b"{}"),
         (g.CONNECT, b'{"device":null}'),
         (g.CONNECT, b'{"device":""}'),

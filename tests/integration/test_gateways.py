@@ -268,6 +268,24 @@ def test_metadata_becomes_metrics_of_the_gateway(gateway: Gateway) -> None:
     assert metrics["modbus"]["minTransportLatency"] > 0
 
 
+# Claims
+
+
+def test_devices_are_claimed_through_it(gateway: Gateway) -> None:
+    server, name, owned = gateway.server, new_name(), new_name()
+    customer = server.rest.post("/api/customer", json={"title": new_name()}).json()
+    made = server.rest.post("/api/device", json={"name": owned}).json()
+    path = f"/api/customer/{customer['id']['id']}/device/{made['id']['id']}"
+    server.rest.post(path).raise_for_status()
+    with gateway.open() as client:
+        offer = {"secretKey": "s", "durationMs": 60_000}
+        gateway.say(client, g.CLAIM, {name: offer, owned: offer})
+        code, words = acknowledgement(client)
+        assert (code, owned[:20] in words) == (0x87, True)
+        gateway.say(client, g.CLAIM, {name: offer})
+        assert acknowledgement(client) == (0, "")
+
+
 # Bounds
 
 

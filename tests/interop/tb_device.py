@@ -30,6 +30,7 @@ def main(port: str, ca_file: str, cert_file: str) -> dict[str, Any]:
     past = client.send_telemetry([{"ts": 1000 + n, "values": {"n": n}} for n in range(100)])
     done["telemetry with time"] = succeeded(past)
     done["attributes"] = succeeded(client.send_attributes({"model": "T-1000"}))
+    done["claim"] = succeeded(client.claim("s3cret", duration=60_000))
     answers: queue.Queue[Any] = queue.Queue()
     client.request_attributes(
         client_keys=["model"], callback=lambda answer, error: answers.put((answer, error))

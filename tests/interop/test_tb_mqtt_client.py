@@ -38,6 +38,7 @@ def test_telemetry_and_attributes_work_unmodified(device_with_certificate: Calla
         "telemetry": True,
         "telemetry with time": True,
         "attributes": True,
+        "claim": True,
         "requested attributes": [{"client": {"model": "T-1000"}}, None],
     }
     latest = device.latest()

@@ -29,6 +29,11 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     user: User | None = None
     session_id: str | None = None
 
+    @property
+    def customer_id(self) -> str | None:
+        """Of a customer's user; None for everybody else, who are bounded by the tenant alone."""
+        return None if self.user is None else self.user.customer_id
+
 
 class Authentication:
     """Tokens and the local secret, checked on each request; sessions, begun and ended."""

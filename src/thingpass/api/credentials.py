@@ -8,6 +8,7 @@ from starlette.responses import Response
 from thingpass.api.answers import answers, json_answer
 from thingpass.api.authorization import GuardedRoute
 from thingpass.api.credentials_saving import save_credentials
+from thingpass.api.device_access import reachable_device
 from thingpass.api.parameters import CallerOf, DeviceId, ServicesOf
 from thingpass.api.thingsboard_bodies import CredentialsBody
 from thingpass.api.thingsboard_shapes import CredentialsShape, credentials_shape
@@ -20,7 +21,7 @@ CREDENTIALS = answers("the credentials", CredentialsShape)
 
 @router.get("/api/device/{deviceId}/credentials", summary="A device's credentials", responses=CREDENTIALS)
 async def get_credentials(device_id: DeviceId, caller: CallerOf, services: ServicesOf) -> Response:
-    device = await services.devices.get(caller.tenant_id, device_id)
+    device = await reachable_device(services, caller, device_id)
     return json_answer(credentials_shape(await services.devices.credentials(caller.tenant_id, device.id)))
 
 

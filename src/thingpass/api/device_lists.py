@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import msgspec
 
 from thingpass.api.parameters import PageLink
 from thingpass.api.services import Services
+from thingpass.api.thingsboard_shapes import DeviceInfoShape, device_info_shape
 from thingpass.store.rows import Device, Page
 
 SCAN_SIZE = 500
@@ -19,30 +21,28 @@ class DeviceFilter(msgspec.Struct, frozen=True, kw_only=True):
     type_name: str | None = None
     profile_id: str | None = None
     active: bool | None = None  # connected now, or not
+    customer_id: str | None = None
 
 
 async def list_devices(services: Services, tenant_id: str, link: PageLink, wanted: DeviceFilter) -> Page:
-    profile_id = wanted.profile_id
     if wanted.type_name:  # ThingsBoard's `type` is the name of the profile
         profile = await services.store.find_profile_by_name(tenant_id, wanted.type_name)
-        if profile is None or profile_id not in (None, profile.id):
+        if profile is None or wanted.profile_id not in (None, profile.id):
             return Page((), 0)
-        profile_id = profile.id
+        wanted = msgspec.structs.replace(wanted, profile_id=profile.id)
     if wanted.active is None:
-        return await _list(services, tenant_id, link, profile_id, limit=link.size, offset=link.offset)
-    return await _scan(services, tenant_id, link, profile_id, active=wanted.active)
+        return await _list(services, tenant_id, link, wanted, limit=link.size, offset=link.offset)
+    return await _scan(services, tenant_id, link, wanted)
 
 
-async def _scan(
-    services: Services, tenant_id: str, link: PageLink, profile_id: str | None, *, active: bool
-) -> Page:
+async def _scan(services: Services, tenant_id: str, link: PageLink, wanted: DeviceFilter) -> Page:
     """Reads all devices in slices, because presence is not the store's to know."""
     rows: list[Device] = []
     matched = offset = 0
     while True:
-        slice_ = await _list(services, tenant_id, link, profile_id, limit=SCAN_SIZE, offset=offset)
+        slice_ = await _list(services, tenant_id, link, wanted, limit=SCAN_SIZE, offset=offset)
         for device in slice_.rows:
-            if active == (services.presence.find_by_device(device.id) is not None):
+            if wanted.active == (services.presence.find_by_device(device.id) is not None):
                 if link.offset <= matched < link.offset + link.size:
                     rows.append(device)
                 matched += 1
@@ -52,15 +52,29 @@ async def _scan(
         await asyncio.sleep(0)  # the embedded store answers without suspending; devices come in between
 
 
+async def device_infos(services: Services, devices: Sequence[Device]) -> list[DeviceInfoShape]:
+    """What their lists show of devices beyond themselves: whether they are connected, and whose they are."""
+    titles = await services.customers.titles(devices)
+    return [
+        device_info_shape(
+            device,
+            active=services.presence.find_by_device(device.id) is not None,
+            customer_title=None if device.customer_id is None else titles.get(device.customer_id),
+        )
+        for device in devices
+    ]
+
+
 async def _list(
-    services: Services, tenant_id: str, link: PageLink, profile_id: str | None, *, limit: int, offset: int
+    services: Services, tenant_id: str, link: PageLink, wanted: DeviceFilter, *, limit: int, offset: int
 ) -> Page:
     return await services.devices.list(
         tenant_id,
         limit=limit,
         offset=offset,
         text_search=link.text_search,
+        customer_id=wanted.customer_id,
         sort_by=link.sort_by,
         descending=link.descending,
-        profile_id=profile_id,
+        profile_id=wanted.profile_id,
     )

@@ -6,11 +6,13 @@ import msgspec
 
 from thingpass.api.authentication import Caller
 from thingpass.api.credentials_saving import save_credentials
-from thingpass.api.error_answers import VersionConflict
+from thingpass.api.device_access import reachable_device
+from thingpass.api.error_answers import NO_PERMISSION, VersionConflict
 from thingpass.api.services import Services
 from thingpass.api.thingsboard_bodies import DeviceBody, DeviceWithCredentialsBody
 from thingpass.api.tokens import NULL_UUID
-from thingpass.errors import Invalid, ThingpassError
+from thingpass.devices.roles import CUSTOMER_USER
+from thingpass.errors import Forbidden, Invalid, ThingpassError
 from thingpass.store.rows import Device
 
 
@@ -18,10 +20,10 @@ async def save_device(
     services: Services, caller: Caller, body: DeviceBody, *, access_token: str | None = None
 ) -> Device:
     """Creates (without `id`) or updates. Raises Invalid, AlreadyExists, NotFound, VersionConflict."""
-    if body.customer_id is not None and body.customer_id.id != NULL_UUID:
-        raise Invalid("Can't assign device to non-existent customer!")
     if body.id is not None:
-        return await _update(services, caller.tenant_id, body.id.id, body)
+        return await _update(services, caller, body.id.id, body)
+    if caller.authority == CUSTOMER_USER:
+        raise Forbidden(NO_PERMISSION)
     return await services.devices.add(
         caller.tenant_id,
         body.name or "",
@@ -29,6 +31,7 @@ async def save_device(
         label=body.label,
         additional_info_json=_json_text(body),
         access_token=access_token or None,
+        customer_id=await _customer_id(services, caller, body, stored=None),
     )
 
 
@@ -47,20 +50,33 @@ async def save_device_with_credentials(
     return device
 
 
-async def _update(services: Services, tenant_id: str, device_id: str, body: DeviceBody) -> Device:
-    stored = await services.devices.get(tenant_id, device_id)
+async def _customer_id(
+    services: Services, caller: Caller, body: DeviceBody, *, stored: str | None
+) -> str | None:
+    """Whose the device is to be: what the body says, nobody's if it says nothing (reference 3.1)."""
+    if caller.authority == CUSTOMER_USER:
+        return stored
+    wanted = None if body.customer_id is None or body.customer_id.id == NULL_UUID else body.customer_id.id
+    if wanted is not None and wanted != stored:
+        await services.customers.check_may_have(caller.tenant_id, wanted)
+    return wanted
+
+
+async def _update(services: Services, caller: Caller, device_id: str, body: DeviceBody) -> Device:
+    stored = await reachable_device(services, caller, device_id)
     if body.version is not None and body.version != stored.version:
         raise VersionConflict(
             "Device was already changed by someone else", mend="Read it again, then change it."
         )
     profile_id = stored.profile_id if body.device_profile_id is None else body.device_profile_id.id
     return await services.devices.update(
-        tenant_id,
+        caller.tenant_id,
         msgspec.structs.replace(
             stored,
             name=body.name or "",
             label=body.label,
             additional_info_json=_json_text(body),
+            customer_id=await _customer_id(services, caller, body, stored=stored.customer_id),
             profile_id=profile_id,
             # Clients send the type that they read along with a new profile: the profile goes first.
             profile_name=body.type or stored.profile_name,

@@ -10,24 +10,20 @@ from starlette.responses import Response
 
 from thingpass.api.answers import answers, answers_empty, json_answer
 from thingpass.api.authorization import GuardedRoute
-from thingpass.api.device_lists import DeviceFilter, list_devices
+from thingpass.api.device_access import device_named, reachable_device
+from thingpass.api.device_lists import DeviceFilter, device_infos, list_devices
 from thingpass.api.device_saving import save_device, save_device_with_credentials
-from thingpass.api.error_answers import ITEM_MISSING
 from thingpass.api.parameters import CallerOf, DeviceId, PageLinkOf, ServicesOf, make_page_link, uuid_or_none
-from thingpass.api.services import Services
 from thingpass.api.thingsboard_bodies import DeviceBody, DeviceWithCredentialsBody
 from thingpass.api.thingsboard_shapes import (
     DeviceInfoShape,
     DeviceShape,
     PageShape,
     TypeShape,
-    device_info_shape,
     device_shape,
     page_shape,
     type_shape,
 )
-from thingpass.errors import NotFound
-from thingpass.store.rows import Device
 
 router = APIRouter(route_class=GuardedRoute, tags=["Devices"])
 
@@ -79,12 +75,13 @@ async def get_device_types(caller: CallerOf, services: ServicesOf) -> Response:
     responses=answers("the device", DeviceInfoShape),
 )
 async def get_device_info(device_id: DeviceId, caller: CallerOf, services: ServicesOf) -> Response:
-    return json_answer(_info(services, await services.devices.get(caller.tenant_id, device_id)))
+    device = await reachable_device(services, caller, device_id)
+    return json_answer((await device_infos(services, [device]))[0])
 
 
 @router.get("/api/device/{deviceId}", summary="A device", responses=DEVICE)
 async def get_device(device_id: DeviceId, caller: CallerOf, services: ServicesOf) -> Response:
-    return json_answer(device_shape(await services.devices.get(caller.tenant_id, device_id)))
+    return json_answer(device_shape(await reachable_device(services, caller, device_id)))
 
 
 @router.delete(
@@ -99,7 +96,7 @@ async def delete_device(device_id: DeviceId, caller: CallerOf, services: Service
 
 @router.get("/api/tenant/device", summary="The device of a name", responses=DEVICE)
 async def get_tenant_device(name: DeviceName, caller: CallerOf, services: ServicesOf) -> Response:
-    return json_answer(device_shape(await _by_name(services, caller.tenant_id, name)))
+    return json_answer(device_shape(await device_named(services, caller.tenant_id, name)))
 
 
 @router.get(
@@ -120,7 +117,7 @@ async def get_tenant_devices(
 ) -> Response:
     """Two answers on one path, as in ThingsBoard: with `deviceName` that device, else a page."""
     if device_name is not None and page_size is None:
-        return json_answer(device_shape(await _by_name(services, caller.tenant_id, device_name)))
+        return json_answer(device_shape(await device_named(services, caller.tenant_id, device_name)))
     link = make_page_link(page_size, page, text_search, sort_property, sort_order)
     found = await list_devices(services, caller.tenant_id, link, DeviceFilter(type_name=type_name))
     return json_answer(page_shape([device_shape(device) for device in found.rows], link, found.total))
@@ -141,15 +138,4 @@ async def get_tenant_device_infos(
 ) -> Response:
     wanted = DeviceFilter(type_name=type_name, profile_id=profile_id, active=active)
     found = await list_devices(services, caller.tenant_id, link, wanted)
-    return json_answer(page_shape([_info(services, device) for device in found.rows], link, found.total))
-
-
-async def _by_name(services: Services, tenant_id: str, name: str) -> Device:
-    device = await services.devices.find_by_name(tenant_id, name)
-    if device is None:
-        raise NotFound(ITEM_MISSING)
-    return device
-
-
-def _info(services: Services, device: Device) -> DeviceInfoShape:
-    return device_info_shape(device, active=services.presence.find_by_device(device.id) is not None)
+    return json_answer(page_shape(await device_infos(services, found.rows), link, found.total))

@@ -19,6 +19,7 @@ from thingpass import __version__
 from thingpass.api.answers import JSON, SCHEMA_PLACE
 from thingpass.api.authorization import GuardedRoute, Role, role_of
 from thingpass.api.connections import ConnectionsShape
+from thingpass.api.customer_shapes import ClaimShape, CustomerInfoShape, CustomerShape, LinkShape
 from thingpass.api.kept_calls import RpcShape
 from thingpass.api.profile_shapes import ProfileInfoShape, ProfileNameShape, ProfileShape
 from thingpass.api.refusals import RefusalsShape
@@ -46,6 +47,12 @@ SHAPES = (
     ErrorShape,
     JwtPair,
     UserShape,
+    PageShape[UserShape],
+    CustomerShape,
+    CustomerInfoShape,
+    PageShape[CustomerShape],
+    ClaimShape,
+    LinkShape,
     DeviceShape,
     DeviceInfoShape,
     PageShape[DeviceShape],

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from thingpass.api.answers import answers, answers_empty, json_answer
 from thingpass.api.authorization import GuardedRoute
+from thingpass.api.device_access import reachable_device
 from thingpass.api.parameters import CallerOf, DeviceId, ServicesOf, make_page_link, parse_uuid
 from thingpass.api.rpc import is_json
 from thingpass.api.thingsboard_shapes import (
@@ -89,7 +90,7 @@ async def get_device_calls(
 ) -> Response:
     if rpc_status is RpcStatus.DELETED:
         raise Invalid("RpcStatus: DELETED", mend="Calls that were deleted are not kept.")
-    device = await services.devices.get(caller.tenant_id, device_id)
+    device = await reachable_device(services, caller, device_id)
     link = make_page_link(page_size, page, None, sort_property, sort_order)
     found = await services.rpc.kept.list_calls(
         device.id,
@@ -103,7 +104,9 @@ async def get_device_calls(
 
 @router.get("/api/rpc/persistent/{rpcId}", summary="A kept call", responses=answers("the call", RpcShape))
 async def get_call(rpc_id: RpcId, caller: CallerOf, services: ServicesOf) -> Response:
-    return json_answer(_shape(await services.rpc.kept.get(caller.tenant_id, rpc_id)))
+    call = await services.rpc.kept.get(caller.tenant_id, rpc_id)
+    await reachable_device(services, caller, call.device_id)
+    return json_answer(_shape(call))
 
 
 @router.delete(

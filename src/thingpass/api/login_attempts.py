@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from thingpass.api.error_answers import TooManyRequests
+from thingpass.attempts import MAX_KEPT as MAX_KEPT
+from thingpass.attempts import WINDOW_S as WINDOW_S
+from thingpass.attempts import Attempts
 from thingpass.clock import Clock
 
-WINDOW_S = 300.0
 FAILURES_PER_ACCOUNT = 10
 FAILURES_PER_ADDRESS = 30
-MAX_KEPT = 10_000  # accounts and addresses each; the one not seen for longest goes first
 
 
 class LoginAttempts:
@@ -24,23 +25,21 @@ class LoginAttempts:
     """
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._accounts: OrderedDict[str, list[float]] = OrderedDict()
-        self._addresses: OrderedDict[str, list[float]] = OrderedDict()
+        self._accounts = Attempts(clock, bound=FAILURES_PER_ACCOUNT)
+        self._addresses = Attempts(clock, bound=FAILURES_PER_ADDRESS)
         self._trusted: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     def begin(self, account: str, address: str) -> None:
         """Raises TooManyRequests, with the seconds to wait, when one bound is reached."""
-        now = self._clock.monotonic()
-        self._check(self._addresses, address, FAILURES_PER_ADDRESS, now)
+        _check(self._addresses.wait_s(address))
         if (account, address) not in self._trusted:
-            self._check(self._accounts, account, FAILURES_PER_ACCOUNT, now)
-            _note(self._accounts, account, now)
-        _note(self._addresses, address, now)
+            _check(self._accounts.wait_s(account))
+            self._accounts.note(account)
+        self._addresses.note(address)
 
     def succeeded(self, account: str, address: str) -> None:
-        self._accounts.pop(account, None)
-        self._addresses.pop(address, None)
+        self._accounts.forget(account)
+        self._addresses.forget(address)
         self._trusted[(account, address)] = None
         self._trusted.move_to_end((account, address))
         while len(self._trusted) > MAX_KEPT:
@@ -49,30 +48,12 @@ class LoginAttempts:
     def withdraw(self, account: str, address: str) -> None:
         """Forgets the latest attempt: it ended before the password was looked at."""
         if (account, address) not in self._trusted:
-            _take_back(self._accounts, account)
-        _take_back(self._addresses, address)
-
-    def _check(self, kept: OrderedDict[str, list[float]], key: str, bound: int, now: float) -> None:
-        failures = [at for at in kept.get(key, ()) if at > now - WINDOW_S]
-        if len(failures) >= bound:
-            wait_s = int(failures[-bound] + WINDOW_S - now) + 1
-            raise TooManyRequests(
-                f"Too many login attempts. Try again in {wait_s} seconds.", retry_after_s=wait_s
-            )
-        if failures:
-            kept[key] = failures
-        else:
-            kept.pop(key, None)
+            self._accounts.take_back(account)
+        self._addresses.take_back(address)
 
 
-def _note(kept: OrderedDict[str, list[float]], key: str, now: float) -> None:
-    kept.setdefault(key, []).append(now)
-    kept.move_to_end(key)
-    while len(kept) > MAX_KEPT:
-        kept.popitem(last=False)
-
-
-def _take_back(kept: OrderedDict[str, list[float]], key: str) -> None:
-    attempts = kept.get(key)
-    if attempts:
-        attempts.pop()
+def _check(wait_s: int) -> None:
+    if wait_s:
+        raise TooManyRequests(
+            f"Too many login attempts. Try again in {wait_s} seconds.", retry_after_s=wait_s
+        )

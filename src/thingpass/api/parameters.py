@@ -60,13 +60,39 @@ DeviceId = Annotated[
     AfterValidator(parse_uuid),
 ]
 
+CustomerId = Annotated[
+    str,
+    Path(alias="customerId", examples=["784f394c-42b6-435a-983c-b7beff2784f9"]),
+    AfterValidator(parse_uuid),
+]
+UserId = Annotated[
+    str,
+    Path(alias="userId", examples=["784f394c-42b6-435a-983c-b7beff2784f9"]),
+    AfterValidator(parse_uuid),
+]
+
 SORT_COLUMNS = {
     "createdTime": "created_at_ms",
     "name": "name",
     "label": "label",
     "type": "profile_name",
     "deviceProfileName": "profile_name",
-    "customerTitle": "created_at_ms",  # no customers yet, so every title is the same
+    "customerTitle": "customer_title",
+}
+CUSTOMER_COLUMNS = {
+    "createdTime": "created_at_ms",
+    "title": "title",
+    "name": "title",
+    "email": "email",
+    "country": "country",
+    "city": "city",
+}
+USER_COLUMNS = {
+    "createdTime": "created_at_ms",
+    "email": "email",
+    "name": "email",
+    "firstName": "first_name",
+    "lastName": "last_name",
 }
 PROFILE_COLUMNS = {
     "createdTime": "created_at_ms",
@@ -135,4 +161,6 @@ def _page_link_over(columns: Mapping[str, str]) -> Callable[..., Coroutine[objec
 
 
 PageLinkOf = Annotated[PageLink, Depends(_page_link_over(SORT_COLUMNS))]
+CustomerPageLinkOf = Annotated[PageLink, Depends(_page_link_over(CUSTOMER_COLUMNS))]
+UserPageLinkOf = Annotated[PageLink, Depends(_page_link_over(USER_COLUMNS))]
 ProfilePageLinkOf = Annotated[PageLink, Depends(_page_link_over(PROFILE_COLUMNS))]

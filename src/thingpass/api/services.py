@@ -10,8 +10,12 @@ import msgspec
 
 from thingpass.bus.bus import Bus
 from thingpass.clock import Clock
+from thingpass.devices.activation import UserAccounts
+from thingpass.devices.claiming import ClaimService
+from thingpass.devices.customers import CustomerService
 from thingpass.devices.devices import DeviceService
 from thingpass.devices.profiles import ProfileService
+from thingpass.devices.provisioning import ProvisioningService
 from thingpass.devices.users import UserService
 from thingpass.identity.refusal_log import RefusalLog
 from thingpass.messaging.presence import Presence
@@ -26,7 +30,7 @@ from thingpass.telemetry.series import SeriesService
 
 
 class ListenerAddress(msgspec.Struct, frozen=True):
-    """Where one listener really listens. `name` is `http`, `mqtts` or `mqtt`."""
+    """Where one listener really listens. `name` is `http`, `https`, `mqtts`, `wss`, ..."""
 
     name: str
     host: str
@@ -45,6 +49,10 @@ class Services:
     devices: DeviceService
     profiles: ProfileService
     users: UserService
+    accounts: UserAccounts
+    customers: CustomerService
+    claims: ClaimService
+    provisioning: ProvisioningService
     ingest: Ingest
     latest: LatestValues
     series: SeriesService

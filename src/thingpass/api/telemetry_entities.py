@@ -6,7 +6,10 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Query
 
+from thingpass.api.authentication import Caller
+from thingpass.api.device_access import reachable_device
 from thingpass.api.parameters import CallerOf, ServicesOf, parse_uuid
+from thingpass.api.services import Services
 from thingpass.errors import Invalid, NotFound
 from thingpass.store.rows import Device
 
@@ -44,7 +47,7 @@ async def _device(
             f"No enum constant org.thingsboard.server.common.data.EntityType.{entity_type[:64]}",
             mend="The path wants DEVICE and an id; with the Python client pass device.id, not its UUID.",
         )
-    return await _get(services, caller.tenant_id, entity_id)
+    return await _get(services, caller, entity_id)
 
 
 async def _device_by_id_only(
@@ -52,16 +55,16 @@ async def _device_by_id_only(
     caller: CallerOf,
     services: ServicesOf,
 ) -> Device:
-    return await _get(services, caller.tenant_id, device_id)
+    return await _get(services, caller, device_id)
 
 
-async def _get(services: ServicesOf, tenant_id: str, text: str) -> Device:
+async def _get(services: Services, caller: Caller, text: str) -> Device:
     try:
         device_id = parse_uuid(text)
     except ValueError as error:
         raise BadEntity(str(error)) from error
     try:
-        return await services.devices.get(tenant_id, device_id)
+        return await reachable_device(services, caller, device_id)
     except NotFound as error:
         raise NotFound("Device with requested id wasn't found!") from error
 

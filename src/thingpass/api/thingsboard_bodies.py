@@ -68,6 +68,49 @@ class CredentialsBody(Body):
     version: int | None = None
 
 
+class CustomerBody(Body):
+    """A customer to save; without `id` it is a new one. What is left out of an update is taken away."""
+
+    id: EntityReference | None = None
+    title: str | None = Field(default=None, examples=["ACME"])
+    email: str | None = None
+    phone: str | None = None
+    country: str | None = None
+    state: str | None = None
+    city: str | None = None
+    address: str | None = None
+    address2: str | None = None
+    zip: str | None = None
+    additional_info: JsonValue = None
+    version: int | None = None
+
+
+class UserBody(Body):
+    """A user to save; without `id` it is a new one, which has no password until it is activated."""
+
+    id: EntityReference | None = None
+    email: str | None = Field(default=None, examples=["clerk@acme.example"])
+    authority: str | None = Field(default=None, examples=["CUSTOMER_USER"])
+    customer_id: EntityReference | None = None
+    first_name: str | None = None
+    last_name: str | None = None
+    phone: str | None = None
+    additional_info: JsonValue = None
+
+
+class ActivationBody(Body):
+    activate_token: str
+    password: str
+
+
+class ClaimBody(Body):
+    """The secret that the device has said; none is the empty one."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    secret_key: str | None = Field(default=None, max_length=1_000)
+
+
 class DeviceWithCredentialsBody(Body):
     device: DeviceBody
     credentials: CredentialsBody

@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from thingpass.api.parameters import PageLink
 from thingpass.api.tokens import NULL_UUID, TokenPair
-from thingpass.store.rows import Credentials, Device, DeviceProfile, User
+from thingpass.store.rows import Credentials, Device, ProfileName, User
 
 ItemT = TypeVar("ItemT")
 
@@ -139,12 +139,14 @@ def user_shape(user: User) -> UserShape:
         id=EntityId(entity_type="USER", id=user.id),
         created_time=user.created_at_ms,
         tenant_id=EntityId(entity_type="TENANT", id=user.tenant_id),
-        customer_id=EntityId(entity_type="CUSTOMER", id=NULL_UUID),
+        customer_id=EntityId(entity_type="CUSTOMER", id=user.customer_id or NULL_UUID),
         email=user.email,
         authority=user.authority,
         first_name=user.first_name,
         last_name=user.last_name,
         name=user.email,
+        additional_info=_raw(user.additional_info_json),
+        phone=user.phone,
     )
 
 
@@ -185,11 +187,16 @@ def device_shape(device: Device) -> DeviceShape:
     return DeviceShape(**_device_members(device))
 
 
-def device_info_shape(device: Device, *, active: bool) -> DeviceInfoShape:
-    return DeviceInfoShape(**_device_members(device), device_profile_name=device.profile_name, active=active)
+def device_info_shape(device: Device, *, active: bool, customer_title: str | None = None) -> DeviceInfoShape:
+    return DeviceInfoShape(
+        **_device_members(device),
+        device_profile_name=device.profile_name,
+        active=active,
+        customer_title=customer_title,
+    )
 
 
-def type_shape(profile: DeviceProfile) -> TypeShape:
+def type_shape(profile: ProfileName) -> TypeShape:
     return TypeShape(tenant_id=EntityId(entity_type="TENANT", id=profile.tenant_id), type=profile.name)
 
 

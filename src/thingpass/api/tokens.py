@@ -72,7 +72,7 @@ class Tokens:
             "lastName": user.last_name,
             "enabled": user.enabled,
             "tenantId": user.tenant_id,
-            "customerId": NULL_UUID,
+            "customerId": user.customer_id or NULL_UUID,
         }
         refresh = {
             **common,

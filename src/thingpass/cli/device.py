@@ -142,6 +142,43 @@ def remove(name: str, yes: bool, as_json: bool) -> None:
         click.echo(f"Device {found.name} is removed.")
 
 
+@device.command()
+@click.argument("name")
+@click.argument("customer")
+@json_option
+def assign(name: str, customer: str, as_json: bool) -> None:
+    """Give a device to the customer of this title, whose users see it from now on."""
+    from thingpass.cli.customer import find_customer
+    from thingpass.cli.devices_by_name import find_device
+    from thingpass.cli.rest_client import connect, segment
+
+    client = connect()
+    found, _ = find_device(client, name)
+    owner, _ = find_customer(customer)
+    answer = client.post(f"/api/customer/{segment(owner.id.id)}/device/{segment(found.id.id)}")
+    if as_json:
+        print_json(answer.json())
+    else:
+        click.echo(f"Device {found.name} belongs to {owner.title}.")
+
+
+@device.command()
+@click.argument("name")
+@json_option
+def unassign(name: str, as_json: bool) -> None:
+    """Take a device from its customer."""
+    from thingpass.cli.devices_by_name import find_device
+    from thingpass.cli.rest_client import connect, segment
+
+    client = connect()
+    found, _ = find_device(client, name)
+    answer = client.delete(f"/api/customer/device/{segment(found.id.id)}")
+    if as_json:
+        print_json(answer.json())
+    else:
+        click.echo(f"Device {found.name} belongs to no customer.")
+
+
 def quoted(name: str) -> str:
     """A name as one word of the shell."""
     import shlex

@@ -25,8 +25,10 @@ GROUP_TITLES = {
     "tls": "TLS",
     "mqtt": "MQTT",
     "rpc": "Calls to devices",
+    "http": "HTTP",
     "store": "Store",
     "identity": "Identity",
+    "devices": "Devices",
     "api": "REST API and administrator",
     "log": "Logs",
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import string
 import uuid
+from collections.abc import Mapping
 from typing import Final, Protocol
 
 import msgspec
@@ -20,7 +21,7 @@ from thingpass.devices.credential_forms import checked_token, stored_form
 from thingpass.devices.tenants import new_profile
 from thingpass.devices.texts import check_text
 from thingpass.errors import AlreadyExists, Invalid, NotFound
-from thingpass.store.rows import CREDENTIALS_ACCESS_TOKEN, Credentials, Device, DeviceProfile, Page
+from thingpass.store.rows import CREDENTIALS_ACCESS_TOKEN, Credentials, Device, DeviceProfile, Page, Value
 from thingpass.store.store import CredentialStore, DeviceStore
 
 TOKEN_LENGTH: Final = 20
@@ -53,18 +54,23 @@ class DeviceService:
         additional_info_json: str | None = None,
         access_token: str | None = None,
         customer_id: str | None = None,
+        profile: DeviceProfile | None = None,
+        credentials: Credentials | None = None,
+        server_attributes: Mapping[str, Value] | None = None,
     ) -> Device:
-        """Adds a device with an access token: the one given, else 20 random letters and digits.
+        """Adds a device with its credentials, in one transaction.
 
-        `profile_name` None means the tenant's default profile; an unknown one is created, as in ThingsBoard.
-        Raises Invalid, and AlreadyExists when the name or the token is taken.
+        Those are `credentials` as a person would give them (kind, id and value count), else an access token:
+        the one given, or 20 random letters and digits. `profile_name` None means the tenant's default
+        profile; an unknown one is created, as in ThingsBoard; `profile` is one of the tenant's and goes
+        first. Raises Invalid, and AlreadyExists when the name or the credentials are taken.
         """
         _check_text("name", name, required=True)
         _check_text("label", label)
-        token = new_access_token() if access_token is None else checked_token(access_token)
+        stored = _new_credentials(access_token) if credentials is None else stored_form(credentials)
         await self._refuse_taken_name(tenant_id, name)
-        await self._refuse_taken_id(tenant_id, token, device_id=None)
-        profile = await self._profile(tenant_id, profile_name)
+        await self._refuse_taken_id(tenant_id, stored.credentials_id, device_id=None)
+        profile = profile or await self._profile(tenant_id, profile_name)
         now_ms = self._clock.now_ms()
         device = Device(
             id=str(uuid.uuid4()),
@@ -78,19 +84,15 @@ class DeviceService:
             customer_id=customer_id,
             additional_info_json=additional_info_json,
         )
-        credentials = Credentials(
-            id=str(uuid.uuid4()),
-            created_at_ms=now_ms,
-            device_id=device.id,
-            kind=CREDENTIALS_ACCESS_TOKEN,
-            credentials_id=token,
+        stored = msgspec.structs.replace(
+            stored, id=str(uuid.uuid4()), created_at_ms=now_ms, device_id=device.id
         )
         try:
-            device = await self._store.add_device(device, credentials)
+            device = await self._store.add_device(device, stored, server_attributes)
         except AlreadyExists as error:
             raise _taken(error) from error
-        # The token may be remembered as unknown, from a device that tried before it was added.
-        self._bus.publish(CredentialsChanged(device_id=device.id, credentials_ids=(token,)))
+        # The id may be remembered as unknown, from a device that tried before it was added.
+        self._bus.publish(CredentialsChanged(device_id=device.id, credentials_ids=(stored.credentials_id,)))
         return device
 
     async def update(self, tenant_id: str, device: Device) -> Device:
@@ -149,16 +151,18 @@ class DeviceService:
         limit: int,
         offset: int = 0,
         text_search: str | None = None,
+        customer_id: str | None = None,
         sort_by: str = "created_at_ms",
         descending: bool = False,
         profile_id: str | None = None,
     ) -> Page:
-        """One page of the tenant's devices; `text_search` is a part of name or label."""
+        """One page of the tenant's (or a customer's) devices; `text_search` is a part of name or label."""
         return await self._store.list_devices(
             tenant_id,
             limit=limit,
             offset=offset,
             text_search=text_search,
+            customer_id=customer_id,
             sort_by=sort_by,
             descending=descending,
             profile_id=profile_id,
@@ -250,6 +254,13 @@ def new_access_token() -> str:
 
 def _check_text(field: str, text: str | None, *, required: bool = False) -> None:
     check_text("Device", field, text, required=required)
+
+
+def _new_credentials(access_token: str | None) -> Credentials:
+    token = new_access_token() if access_token is None else checked_token(access_token)
+    return Credentials(
+        id="", created_at_ms=0, device_id="", kind=CREDENTIALS_ACCESS_TOKEN, credentials_id=token
+    )
 
 
 def _differ(one: Credentials, other: Credentials) -> bool:

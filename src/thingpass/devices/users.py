@@ -83,7 +83,7 @@ class UserService:
         """
         if await self._store.count_users():
             return None
-        _check_email(email)
+        check_email(email)
         if password is not None:
             check_new_password(password)
         generated = new_password() if password is None else None
@@ -93,7 +93,7 @@ class UserService:
             tenant_id=tenant_id,
             authority=TENANT_ADMIN,
             email=email,
-            password_hash=await self._hash(password or generated or ""),
+            password_hash=await self.hash_password(password or generated or ""),
         )
         try:
             await self._store.add_user(user)
@@ -110,8 +110,9 @@ class UserService:
         if len(password) > LONGEST_LOGIN_PASSWORD:
             raise Unauthenticated(WRONG_LOGIN)
         user = await self._store.find_user_by_email(email)
-        right = await self._verify(password, _DECOY_HASH if user is None else user.password_hash)
-        if user is None or not right:
+        known = _DECOY_HASH if user is None else user.password_hash or _DECOY_HASH
+        right = await self._verify(password, known)
+        if user is None or not user.password_hash or not right:
             raise Unauthenticated(WRONG_LOGIN)
         if not user.enabled:  # said only to somebody who knows the password
             raise Unauthenticated(DISABLED)
@@ -122,11 +123,12 @@ class UserService:
         check_new_password(new_password)
         if await self._store.find_user(user.id) is None:
             raise NotFound(f"User with id [{user.id}] is not found")
-        changed = msgspec.structs.replace(user, password_hash=await self._hash(new_password))
+        changed = msgspec.structs.replace(user, password_hash=await self.hash_password(new_password))
         await self._store.update_user(changed)
         return changed
 
-    async def _hash(self, password: str) -> str:
+    async def hash_password(self, password: str) -> str:
+        """As it is stored; the caller has checked it. Raises Unavailable when too many wait."""
         return await self._places.run(_hash_password, password)
 
     async def _verify(self, password: str, password_hash: str) -> bool:
@@ -167,7 +169,8 @@ def check_new_password(password: str) -> None:
         raise Invalid(f"Password must be no more than {LONGEST_PASSWORD} characters in length.")
 
 
-def _check_email(email: str) -> None:
+def check_email(email: str) -> None:
+    """Raises Invalid in ThingsBoard's words."""
     if not email:
         raise Invalid("User email should be specified!")
     name, at, host = email.rpartition("@")

@@ -2,7 +2,8 @@
 
 A certificate goes first: when one was presented, user name and password are never looked at. Then MQTT basic
 credentials, then the access token. `lookups` says which rows are needed, somebody fetches them, `decide`
-answers: pure, total, with the time as a value. What ThingsBoard does with the user `provision` is not here.
+answers: pure, total, with the time as a value. The user `provision` does not come
+here: it asks for an identity (`servers.provisioning_session`).
 """
 
 from __future__ import annotations

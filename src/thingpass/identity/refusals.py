@@ -227,6 +227,66 @@ STORE_UNAVAILABLE = Refusal(
     http=503,
 )
 
+# Devices that ask for an identity
+
+PROVISION_KEY_UNKNOWN = Refusal(
+    code="provision-key-unknown",
+    sentence="A device asked to be provisioned with a key that no device profile has.",
+    mend="Compare the device's provisionDeviceKey with that of the profile that it is meant to get.",
+    for_peer="Provision data was not found.",
+    mqtt5=ReasonCode.NOT_AUTHORIZED,
+    mqtt3=MQTT3_NOT_AUTHORIZED,
+    http=200,
+)
+PROVISION_SECRET_WRONG = Refusal(
+    code="provision-secret-wrong",
+    sentence="A device asked to be provisioned with the key of profile {profile} and a wrong secret.",
+    mend="Compare the device's provisionDeviceSecret with that of the profile.",
+    for_peer="Provision data was not found.",
+    mqtt5=ReasonCode.NOT_AUTHORIZED,
+    mqtt3=MQTT3_NOT_AUTHORIZED,
+    http=200,
+)
+PROVISION_DISABLED = Refusal(
+    code="provision-disabled",
+    sentence="A device asked to be provisioned with the key of profile {profile}, which provisions nobody "
+    "who asks.",
+    mend="Set the profile's provision type to ALLOW_CREATE_NEW_DEVICES or CHECK_PRE_PROVISIONED_DEVICES.",
+    for_peer="Provision data was not found.",
+    mqtt5=ReasonCode.NOT_AUTHORIZED,
+    mqtt3=MQTT3_NOT_AUTHORIZED,
+    http=200,
+)
+PROVISIONING_FAILED = Refusal(
+    code="provisioning-failed",
+    sentence="A device[ named {device}] asked for profile {profile} and was not provisioned: {problem}",
+    mend="With ALLOW_CREATE_NEW_DEVICES name and credentials must be new; with CHECK_PRE_PROVISIONED_DEVICES "
+    "the device must be registered with this profile, and have no server attribute provisionState yet.",
+    for_peer="The device was not provisioned.",
+    mqtt5=ReasonCode.NOT_AUTHORIZED,
+    mqtt3=MQTT3_NOT_AUTHORIZED,
+    http=200,
+)
+PROVISIONING_TRIED_TOO_OFTEN = Refusal(
+    code="provisioning-tried-too-often",
+    sentence="An address has sent too many wrong provision keys or secrets and has to wait[ {wait}].",
+    mend="Look for provision-key-unknown and provision-secret-wrong of the same address. A device that "
+    "guesses is stopped by this; one with an old key needs the new one.",
+    for_peer="Too many wrong provision keys; try again later.",
+    mqtt5=ReasonCode.CONNECTION_RATE_EXCEEDED,
+    mqtt3=MQTT3_SERVER_UNAVAILABLE,
+    http=200,
+)
+TOO_MANY_PROVISIONING = Refusal(
+    code="too-many-provisioning",
+    sentence="As many devices were waiting to be provisioned as the server takes at a time[: {limit}].",
+    mend="Devices try again by themselves. If it lasts, find out who connects as provision and asks nothing: "
+    "such connections end after a minute.",
+    for_peer="This server is busy; try again.",
+    mqtt5=ReasonCode.SERVER_BUSY,
+    mqtt3=MQTT3_SERVER_UNAVAILABLE,
+)
+
 # What is wrong with the MQTT
 
 PROTOCOL_LEVEL_UNSUPPORTED = Refusal(
@@ -257,8 +317,8 @@ CONNECT_TOOK_TOO_LONG = Refusal(
 CONNECTION_LIMIT_REACHED = Refusal(
     code="connection-limit-reached",
     sentence="The server has as many connections as it takes[: {limit}].",
-    mend="Raise mqtt.max_connections (and the limit of open files), or find out who connects so often: "
-    "thingpass connections.",
+    mend="Raise mqtt.max_connections or http.max_connections (and the limit of open files), or find out who "
+    "connects so often: thingpass connections.",
     for_peer="This server takes no more connections at the moment.",
     mqtt5=ReasonCode.QUOTA_EXCEEDED,
     mqtt3=MQTT3_SERVER_UNAVAILABLE,
@@ -288,6 +348,37 @@ HTTP_ON_MQTT_PORT = Refusal(
     sentence="A client spoke HTTP to the MQTT port[ {port}][: {seen}]",
     mend="Use the HTTP port (8080 unless set otherwise) for the web, REST and HTTP device API.",
     for_peer="This port speaks MQTT, not HTTP.",
+    stage=Stage.BEFORE_CONNECT,
+)
+PLAIN_HTTP_ON_TLS_PORT = Refusal(
+    code="plain-http-on-tls-port",
+    sentence="A client spoke HTTP without TLS to a TLS port[: {seen}]",
+    mend="Write https:// (for MQTT over WebSocket wss://) in the client's URL, or use the port for plain "
+    "HTTP (8080 unless set otherwise).",
+    for_peer="This port expects TLS.",
+    stage=Stage.BEFORE_CONNECT,
+)
+MQTT_ON_HTTP_PORT = Refusal(
+    code="mqtt-on-http-port",
+    sentence="A client spoke MQTT to the HTTP port.",
+    mend="Use the port for MQTT over TLS (8883 unless set otherwise).",
+    for_peer="This port speaks HTTP, not MQTT.",
+    stage=Stage.BEFORE_CONNECT,
+)
+MQTT_ON_WEBSOCKET_PORT = Refusal(
+    code="mqtt-on-websocket-port",
+    sentence="A client spoke MQTT without WebSocket to the port for MQTT over WebSocket.",
+    mend='Tell the client to use WebSocket (paho: transport="websockets"; MQTT.js: wss://), or use the port '
+    "for MQTT over TLS (8883 unless set otherwise).",
+    for_peer="This port speaks MQTT over WebSocket.",
+    stage=Stage.BEFORE_CONNECT,
+)
+WEBSOCKET_HANDSHAKE_INVALID = Refusal(
+    code="websocket-handshake-invalid",
+    sentence="A client's request for a WebSocket was refused[: {seen}]",
+    mend="Connect to the path /mqtt with the subprotocol mqtt, as MQTT libraries do by themselves. A proxy "
+    "in front must pass the headers Upgrade and Connection on.",
+    for_peer="This port speaks MQTT over WebSocket at /mqtt.",
     stage=Stage.BEFORE_CONNECT,
 )
 UNKNOWN_PROTOCOL = Refusal(

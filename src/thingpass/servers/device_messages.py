@@ -12,11 +12,13 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from thingpass.clock import Clock
+from thingpass.devices.claiming import ClaimService
 from thingpass.messaging.rpc import RpcService
 from thingpass.metrics import Counters
 from thingpass.mqtt.events import MessagePublished
 from thingpass.mqtt.properties import Properties
 from thingpass.mqtt.reason_codes import ReasonCode
+from thingpass.servers.device_claiming import receive_claim
 from thingpass.servers.device_payloads import AttributeRequest
 from thingpass.servers.device_topics import (
     Purpose,
@@ -43,6 +45,7 @@ class MessageServices(msgspec.Struct, frozen=True):
 
     ingest: Ingest
     attributes: AttributeService
+    claims: ClaimService
     rpc: RpcService
     counters: Counters
     clock: Clock
@@ -75,6 +78,9 @@ class DeviceConnection(Acknowledger, Protocol):
         """What could be used of the message is stored; MQTT 5 hears what could not. Sends at once."""
 
     def refuse_message(self, message: MessagePublished, error: PayloadInvalid) -> None: ...
+    def disconnect(self, reason_code: ReasonCode, sentence: str) -> None:
+        """Ends the connection; MQTT 5 hears why."""
+
     def send_to_device(self, topic: str, payload: bytes, properties: Properties | None = None) -> None: ...
     def run_in_order(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs it after the connection's earlier work; reading pauses while too much of it waits."""
@@ -206,6 +212,7 @@ def _answer(
 HANDLERS: Final[dict[Purpose, Handler]] = {
     Purpose.TELEMETRY: _telemetry,
     Purpose.ATTRIBUTES: _client_attributes,
+    Purpose.CLAIM: receive_claim,
     **GATEWAY_HANDLERS,
 }
 """What is done with a message on a topic without a number in it. A purpose that has no row here or below is

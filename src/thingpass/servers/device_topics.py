@@ -162,6 +162,15 @@ GATEWAY_RPC = Topic(
     subscribe="v1/gateway/rpc",
 )
 
+PROVISION = Topic(
+    purpose=Purpose.PROVISION,
+    family="provision",
+    format=Format.JSON,
+    publish="/provision/request",
+    send="/provision/response",
+    subscribe="/provision/response",
+)
+
 TOPICS: Final[tuple[Topic, ...]] = (
     *_families(TELEMETRY, publish="v2/t{f}"),
     *_families(ATTRIBUTES, publish="v2/a{f}", send="v2/a{f}", subscribe="v2/a{f}"),
@@ -171,14 +180,7 @@ TOPICS: Final[tuple[Topic, ...]] = (
     *_families(RPC_TO_SERVER, publish="v2/r/req{f}/{id}", send="v2/r/res{f}/{id}", subscribe="v2/r/res{f}/+"),
     *_families(RPC_TO_DEVICE, publish="v2/r/res{f}/{id}", send="v2/r/req{f}/{id}", subscribe="v2/r/req{f}/+"),
     Topic(purpose=Purpose.CLAIM, publish="v1/devices/me/claim"),
-    Topic(
-        purpose=Purpose.PROVISION,
-        family="provision",
-        format=Format.JSON,
-        publish="/provision/request",
-        send="/provision/response",
-        subscribe="/provision/response",
-    ),
+    PROVISION,
     Topic(
         purpose=Purpose.FIRMWARE,
         family="v2",

@@ -18,6 +18,7 @@ from thingpass.errors import Invalid, NotFound, ThingpassError
 from thingpass.mqtt.events import MessagePublished
 from thingpass.mqtt.reason_codes import ReasonCode
 from thingpass.servers import gateway_payloads
+from thingpass.servers.device_payloads_onboarding import ClaimOffer
 from thingpass.servers.device_topics import GATEWAY_ATTRIBUTE_REQUEST, Purpose
 from thingpass.servers.gateway_payloads import (
     AttributesWanted,
@@ -238,6 +239,38 @@ async def _take_rpc_reply(
     connection.acknowledge(message.packet_id)
 
 
+# Claims
+
+
+def _claim(connection: DeviceConnection, message: MessagePublished, codec: Codec) -> None:
+    gateway = _gateway_of(connection, message)
+    if gateway is not None:
+        parts = gateway_payloads.parse_claims(message.payload)
+        gateway.run_in_order(partial(_offer_claims, connection, gateway, message, parts))
+
+
+async def _offer_claims(
+    connection: DeviceConnection, gateway: GatewaySession, message: MessagePublished, parts: Parts[ClaimOffer]
+) -> None:
+    await gateway.connect_all(parts.by_device, parts.problems)
+    for name, offer in parts.by_device.items():
+        sub_device = gateway.sub_devices.get(name)
+        if sub_device is None:
+            continue  # not connected: it is among the problems
+        sub_device.heard_at = gateway.time()
+        try:
+            taken = await connection.messages.claims.offer(
+                sub_device.device.id, offer.secret, offer.duration_ms
+            )
+        except NotFound as error:
+            parts.problems.append(Problem(name, Fault.DEVICE_GONE, error.sentence))
+            continue
+        if not taken:
+            sentence = "It is somebody's already, or claiming is not allowed."
+            parts.problems.append(Problem(name, Fault.NOT_TO_BE_CLAIMED, sentence))
+    _answer(connection, message, parts.problems)
+
+
 # Answers
 
 
@@ -291,4 +324,5 @@ GATEWAY_HANDLERS: Final[dict[Purpose, Handler]] = {
     Purpose.GATEWAY_ATTRIBUTES: _attributes,
     Purpose.GATEWAY_ATTRIBUTE_REQUEST: _attribute_request,
     Purpose.GATEWAY_RPC: _rpc_reply,
+    Purpose.GATEWAY_CLAIM: _claim,
 }

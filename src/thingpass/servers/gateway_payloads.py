@@ -17,6 +17,7 @@ from thingpass.devices.texts import LONGEST_NAME
 from thingpass.mqtt.reason_codes import ReasonCode
 from thingpass.servers import device_payloads
 from thingpass.servers.device_payloads import json_value
+from thingpass.servers.device_payloads_onboarding import ClaimOffer, parse_claim
 from thingpass.servers.payload_faults import PayloadInvalid, kind_words, not_json, shown
 from thingpass.store.rows import Attribute, Sample, Value
 
@@ -41,6 +42,7 @@ class Fault(enum.Enum):
     WRONG_TYPE = ("no array of samples, no object of attributes", ReasonCode.PAYLOAD_FORMAT_INVALID, False)
     BAD_NAME = ("no device can have its name", ReasonCode.PAYLOAD_FORMAT_INVALID, False)
     NOT_ITS_DEVICE = ("not a device of this gateway", ReasonCode.NOT_AUTHORIZED, False)
+    NOT_TO_BE_CLAIMED = ("it has an owner, or may not be claimed", ReasonCode.NOT_AUTHORIZED, False)
     TOO_MANY_DEVICES = ("the gateway has too many devices", ReasonCode.QUOTA_EXCEEDED, False)
     DEVICE_GONE = ("the device was removed", ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR, False)
 
@@ -119,6 +121,11 @@ def parse_telemetry(payload: bytes, now_ms: int) -> tuple[Parts[list[Sample]], l
 def parse_attributes(payload: bytes) -> Parts[dict[str, Value]]:
     """`{"A":{"k":v},"B":{...}}`. Raises PayloadInvalid."""
     return _parts(payload, b"{", "an object of attributes", device_payloads.parse_attributes)
+
+
+def parse_claims(payload: bytes) -> Parts[ClaimOffer]:
+    """`{"A":{"secretKey":"s","durationMs":n}}`. Raises PayloadInvalid."""
+    return _parts(payload, b"{", "an object", parse_claim)
 
 
 def parse_connect(payload: bytes) -> ConnectRequest:

@@ -1,7 +1,7 @@
 """One MQTT connection: reads the endpoint, feeds the session, asks who it is, hands its messages on.
 
 It decides nothing: the protocol is `mqtt.session`'s, identity is `identity.authentication`'s, what a message
-does is `device_messages`'. The same class serves TLS and plain TCP.
+does is `device_messages`'. The same class serves TLS, plain TCP and WebSocket.
 
 Reading pauses, and so does the peer by TCP's own flow control, while something it caused is not done: the
 decision on its CONNECT, its unstored messages, its unsent answers.
@@ -23,7 +23,7 @@ from thingpass.errors import ThingpassError
 from thingpass.identity.authentication import Authentication
 from thingpass.identity.decisions import Allowed, ConnectAttempt, Refused
 from thingpass.identity.refusal_log import RefusalLog
-from thingpass.identity.refusals import STORE_UNAVAILABLE, Refusal
+from thingpass.identity.refusals import STORE_UNAVAILABLE
 from thingpass.messaging.presence import (
     CLOSE_CREDENTIALS_CHANGED,
     CLOSE_DEVICE_REMOVED,
@@ -43,7 +43,7 @@ from thingpass.mqtt.events import (
     SubscribeRequested,
     UnsubscribeRequested,
 )
-from thingpass.mqtt.packets import ProtocolVersion
+from thingpass.mqtt.packets import Connect, ProtocolVersion
 from thingpass.mqtt.properties import Properties
 from thingpass.mqtt.reason_codes import ReasonCode
 from thingpass.mqtt.session import Limits, Session
@@ -53,10 +53,12 @@ from thingpass.servers.device_transport import DeviceTransport
 from thingpass.servers.device_transports import DEFAULT, DeviceTransports
 from thingpass.servers.gateway_session import GatewayServices, GatewaySession
 from thingpass.servers.kept_sessions import KeptSessions
+from thingpass.servers.misplaced import PLAIN_MQTT_PORT, Misplaced
 from thingpass.servers.mqtt_device_session import MqttDeviceSession, ToDevice
 from thingpass.servers.ordered_work import OrderedWork
 from thingpass.servers.payload_faults import PayloadInvalid
 from thingpass.servers.protocol_refusals import Fault, mqtt_fault
+from thingpass.servers.provisioning_session import ProvisioningDesk, ProvisioningSession, asks_for_identity
 from thingpass.servers.subscriptions import Subscriptions
 from thingpass.store.rows import Device
 from thingpass.tls.binding import ChannelFailed
@@ -74,11 +76,6 @@ REFUSAL_HEARD_S: Final = 0.1  # how long a refused client has for reading why, b
 
 NOT_STORED: Final = "The server could not store this now."
 TOO_FAR_BEHIND: Final = "Too many messages to this device are unread or unacknowledged."
-HTTP_ANSWER: Final = (
-    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
-    b"This port speaks MQTT, not HTTP.\n"
-)
-"""What a browser or curl is told."""
 
 # Why reading pauses; the reasons add up.
 DECIDING: Final = 1
@@ -109,6 +106,7 @@ class ConnectionServices(msgspec.Struct, frozen=True, kw_only=True):
     presence: Presence
     messages: MessageServices
     transports: DeviceTransports
+    provisioning: ProvisioningDesk
     to_device: ToDevice
     kept_sessions: KeptSessions
     gateways: GatewayServices
@@ -129,8 +127,9 @@ class MqttConnection:
         "_fd",
         "_gateway",
         "_linger_until",
+        "_misplaced",
         "_paused",
-        "_refuse_with",
+        "_provisioning",
         "_services",
         "_session",
         "_subscriptions",
@@ -145,13 +144,13 @@ class MqttConnection:
         endpoint: Endpoint,
         evidence: Evidence,
         *,
-        refuse_with: Refusal | None = None,
+        misplaced: Misplaced = PLAIN_MQTT_PORT,
     ) -> None:
-        """`refuse_with`: whatever CONNECT says is refused so (MQTT without TLS on the TLS port)."""
+        """`misplaced`: what is said to HTTP, and to MQTT where this port expects something else."""
         self._services = services
         self._endpoint = endpoint
         self._evidence = evidence
-        self._refuse_with = refuse_with
+        self._misplaced = misplaced
         self._fd = endpoint.fileno()
         self._session = Session(services.limits, services.loop.time())
         self._device: Device | None = None
@@ -163,6 +162,7 @@ class MqttConnection:
         self._closed = False
         self._linger_until: float | None = None
         self._work: OrderedWork | None = None
+        self._provisioning: ProvisioningSession | None = None
         self.transport = DEFAULT
         self.wheel_slot = 0
 
@@ -170,6 +170,8 @@ class MqttConnection:
         self._services.open_connections.add(self)
         self._services.loop.add_reader(self._fd, self._ready)
         self._services.wheel.watch(self)
+        if self._endpoint.channel.pending():  # bytes came with the WebSocket handshake
+            self._services.loop.call_soon(self._ready_again)
 
     # Reading
 
@@ -256,6 +258,11 @@ class MqttConnection:
         if self._session.closing and self._endpoint.unsent_bytes == 0:
             self._linger()
 
+    def wait_for_writable(self) -> None:
+        """The endpoint has sent something by itself, and the socket did not take all of it."""
+        if not self._closed and self._linger_until is None:
+            self._services.loop.add_writer(self._fd, self._writable)
+
     def _writable(self) -> None:
         try:
             if not self._endpoint.flush():
@@ -270,12 +277,14 @@ class MqttConnection:
     # Deciding who it is
 
     def _connect_received(self, event: ConnectReceived) -> None:
-        if self._refuse_with is not None:
-            refusal = self._refuse_with
-            self._record(Fault(refusal, {"client_id": event.connect.client_id}))
-            self._session.refuse(mqtt5=refusal.mqtt5, mqtt3=refusal.mqtt3, reason_string=refusal.for_peer)
-            return
         connect = event.connect
+        refusal = self._misplaced.mqtt
+        if refusal is not None:
+            self._refuse(Fault(refusal, {"client_id": connect.client_id}))
+            return
+        if asks_for_identity(connect):
+            self._open_provisioning(connect)
+            return
         attempt = ConnectAttempt(
             client_id=connect.client_id,
             user_name=connect.user_name,
@@ -318,21 +327,38 @@ class MqttConnection:
             transport = await self._services.transports.load(allowed.device.profile_id)
         except ThingpassError as error:
             if not self._closed:
-                refusal = STORE_UNAVAILABLE
-                self._record(Fault(refusal, {"problem": error.sentence}))
-                self._session.refuse(mqtt5=refusal.mqtt5, mqtt3=refusal.mqtt3, reason_string=refusal.for_peer)
+                self._refuse(Fault(STORE_UNAVAILABLE, {"problem": error.sentence}))
             return
         if not self._closed:
             self.transport = transport
             self._accept(allowed, event)
             self._resume(DECIDING)
 
+    def _refuse(self, fault: Fault) -> None:
+        self._record(fault)
+        refusal = fault.refusal
+        self._session.refuse(mqtt5=refusal.mqtt5, mqtt3=refusal.mqtt3, reason_string=refusal.for_peer)
+
+    def _open_provisioning(self, connect: Connect) -> None:
+        """A connection without a device: it asks for one (device API reference, 1.6)."""
+        opened = self._services.provisioning.open(self._evidence)
+        self._evidence = without_chain(self._evidence)
+        if isinstance(opened, Fault):
+            self._refuse(opened)
+            return
+        self._provisioning = opened
+        self.transport = opened.transport
+        held_back = self._session.accept(
+            self._services.loop.time(), assigned_client_id=_assigned_client_id(connect)
+        )
+        self._services.wheel.forget(self)
+        self._services.wheel.watch(self)
+        self._act_on(held_back)
+
     def _accept(self, allowed: Allowed, event: ConnectReceived) -> None:
         services, connect, evidence = self._services, event.connect, self._evidence
         self._device = allowed.device
-        assigned = None
-        if not connect.client_id and connect.protocol_version is ProtocolVersion.MQTT_5:
-            assigned = f"thingpass-{secrets.token_hex(8)}"
+        assigned = _assigned_client_id(connect)
         most = services.maximum_keep_alive_s
         keep_alive = most if most and (connect.keep_alive == 0 or connect.keep_alive > most) else None
         self._connection = Connection(
@@ -416,12 +442,14 @@ class MqttConnection:
 
     def _session_failed(self, event: SessionFailed) -> None:
         error = event.error
-        if isinstance(error, TimedOut) and self._device is not None:
-            log.info("connection.silent", device=self._device.name, seen=error.seen)
+        if isinstance(error, TimedOut) and (self._device is not None or self._provisioning is not None):
+            log.info("connection.silent", device=self._device_name, seen=error.seen)
             return
-        self._record(mqtt_fault(error, connect_timeout_s=self._services.limits.connect_timeout_s))
+        fault = mqtt_fault(error, connect_timeout_s=self._services.limits.connect_timeout_s)
         if error.looks_like == "http":
-            self._endpoint.write(HTTP_ANSWER)
+            fault = Fault(self._misplaced.http, fault.seen)
+            self._endpoint.write(self._misplaced.answer)
+        self._record(fault)
 
     def _record(self, fault: Fault) -> None:
         self._services.refusal_log.record(
@@ -487,6 +515,9 @@ class MqttConnection:
             self._session.acknowledge(message.packet_id, ReasonCode.PAYLOAD_FORMAT_INVALID, error.sentence)
         else:
             self._session.disconnect(ReasonCode.PAYLOAD_FORMAT_INVALID, error.sentence)
+
+    def disconnect(self, reason_code: ReasonCode, sentence: str) -> None:
+        self._session.disconnect(reason_code, sentence)
 
     def send_to_device(self, topic: str, payload: bytes, properties: Properties | None = None) -> None:
         self.publish_to_device(topic, payload, properties=properties)
@@ -575,11 +606,19 @@ class MqttConnection:
     def deadline(self) -> float | None:
         if self._closed:
             return None
-        return self._linger_until if self._linger_until is not None else self._session.deadline()
+        if self._linger_until is not None:
+            return self._linger_until
+        deadline = self._session.deadline()
+        if self._provisioning is not None:
+            ends_at = self._provisioning.ends_at
+            return ends_at if deadline is None else min(ends_at, deadline)
+        return deadline
 
     def overdue(self, now: float) -> None:
         if self._linger_until is not None:
             self._close("goodbye took too long")
+        elif self._provisioning is not None and now >= self._provisioning.ends_at:
+            self._end_with(ReasonCode.MAXIMUM_CONNECT_TIME, None)
         elif not self._paused:  # a peer that we do not read cannot be told to be silent
             self._act_on(self._session.tick(now))
             self._send()
@@ -633,6 +672,9 @@ class MqttConnection:
         if self._connection is not None:
             self._services.presence.closed(self._connection)
             self._connection = None
+        if self._provisioning is not None:
+            self._provisioning.close()
+            self._provisioning = None
         self._leave_session()
 
     def _leave_session(self) -> None:
@@ -668,6 +710,13 @@ class MqttConnection:
     @property
     def _device_name(self) -> str | None:
         return None if self._device is None else self._device.name
+
+
+def _assigned_client_id(connect: Connect) -> str | None:
+    """MQTT 5 is told its client id when it brings none."""
+    if connect.client_id or connect.protocol_version is not ProtocolVersion.MQTT_5:
+        return None
+    return f"thingpass-{secrets.token_hex(8)}"
 
 
 _ON_EVENT: Final[dict[type, Callable[[MqttConnection, Any], None]]] = {

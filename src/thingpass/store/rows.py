@@ -41,10 +41,40 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     tenant_id: str
     authority: str  # "SYS_ADMIN", "TENANT_ADMIN", "CUSTOMER_USER"
     email: str
-    password_hash: str  # PHC string, Argon2id
+    password_hash: str  # PHC string, Argon2id; empty: no password was chosen yet, so none is right
     first_name: str | None = None
     last_name: str | None = None
     enabled: bool = True
+    customer_id: str | None = None  # of a "CUSTOMER_USER"
+    phone: str | None = None
+    additional_info_json: str | None = None
+
+
+class Activation(msgspec.Struct, frozen=True, kw_only=True):
+    """The right to choose a user's first password, for whom knows the token of this digest."""
+
+    user_id: str
+    token_sha256: str
+    expires_at_ms: int
+
+
+class Customer(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom a tenant gives devices to; its users see these devices and no others."""
+
+    id: str
+    created_at_ms: int
+    tenant_id: str
+    title: str
+    email: str | None = None
+    phone: str | None = None
+    country: str | None = None
+    state: str | None = None
+    city: str | None = None
+    address: str | None = None
+    address2: str | None = None
+    zip: str | None = None
+    additional_info_json: str | None = None
+    version: int = 1
 
 
 class DeviceProfile(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +128,15 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     version: int = 1
 
 
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """A device's word that whom knows its secret may have it, until then."""
+
+    device_id: str
+    secret_salt: bytes
+    secret_sha256: bytes  # of salt and secret
+    expires_at_ms: int
+
+
 class DeviceCredentials(msgspec.Struct, frozen=True):
     """One look-up's answer: the credentials and the device that they belong to."""
 
@@ -109,6 +148,24 @@ class Page(msgspec.Struct, frozen=True):
     """One page of a list. `total` counts all rows that match."""
 
     rows: tuple[Device, ...]
+    total: int
+
+
+class ProfileName(msgspec.Struct, frozen=True):
+    """A profile without its texts, which may be long."""
+
+    id: str
+    tenant_id: str
+    name: str
+
+
+class CustomerPage(msgspec.Struct, frozen=True):
+    rows: tuple[Customer, ...]
+    total: int
+
+
+class UserPage(msgspec.Struct, frozen=True):
+    rows: tuple[User, ...]
     total: int
 
 

@@ -12,18 +12,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from thingpass.store.rows import (
+    Activation,
     Attribute,
+    Claim,
     Credentials,
+    Customer,
+    CustomerPage,
     DataPoint,
     Device,
     DeviceCredentials,
     DeviceProfile,
     Page,
+    ProfileName,
     ProfilePage,
     RpcCall,
     RpcPage,
     Tenant,
     User,
+    UserPage,
     Value,
 )
 
@@ -39,6 +45,59 @@ class UserStore(Protocol):
     async def find_user_by_email(self, email: str) -> User | None: ...
     async def find_user(self, user_id: str) -> User | None: ...
     async def count_users(self) -> int: ...
+    async def list_users(
+        self,
+        tenant_id: str,
+        *,
+        customer_id: str | None = None,  # only this customer's
+        limit: int,
+        offset: int = 0,
+        text_search: str | None = None,  # part of the e-mail address
+        sort_by: str = "created_at_ms",  # or "email", "first_name", "last_name"
+        descending: bool = False,
+    ) -> UserPage: ...
+    async def remove_user(self, user_id: str, *, never_the_last: str) -> bool:
+        """False, and nothing happened, for the tenant's last user of the authority `never_the_last`."""
+
+    async def save_activation(self, activation: Activation) -> None:
+        """In the place of the user's earlier one."""
+
+    async def find_activation(self, token_sha256: str) -> Activation | None: ...
+    async def activate_user(self, token_sha256: str, password_hash: str) -> User | None:
+        """Sets the password and uses the activation up, both or neither; None when there is no such one."""
+
+
+class CustomerStore(Protocol):
+    async def add_customer(self, customer: Customer) -> None: ...
+    async def update_customer(self, customer: Customer) -> Customer:
+        """`customer.version` is the one that was read, as with `update_device`."""
+
+    async def remove_customer(self, customer_id: str) -> tuple[str, ...]:
+        """With its users; gives the ids of its devices, which are nobody's from now on."""
+
+    async def find_customer(self, customer_id: str) -> Customer | None: ...
+    async def find_customer_by_title(self, tenant_id: str, title: str) -> Customer | None: ...
+    async def list_customers(
+        self,
+        tenant_id: str,
+        *,
+        limit: int,
+        offset: int = 0,
+        text_search: str | None = None,  # part of the title
+        sort_by: str = "created_at_ms",  # or "title", "email", "country", "city"
+        descending: bool = False,
+    ) -> CustomerPage: ...
+
+
+class ClaimStore(Protocol):
+    async def add_claim(self, claim: Claim, now_ms: int) -> bool:
+        """False, and nothing happened, while the device has one that has not ended."""
+
+    async def find_claim(self, device_id: str) -> Claim | None: ...
+    async def take_claim(self, device_id: str, customer_id: str) -> Device | None:
+        """Gives the device to the customer and uses the claim up; None when it is somebody's already."""
+
+    async def remove_claim(self, device_id: str) -> None: ...
 
 
 class ProfileStore(Protocol):
@@ -59,7 +118,9 @@ class ProfileStore(Protocol):
     async def profile_is_used(self, profile_id: str) -> bool:
         """Whether a device has it."""
 
-    async def list_profiles(self, tenant_id: str) -> tuple[DeviceProfile, ...]: ...
+    async def list_profiles(self, tenant_id: str, *, used_only: bool = False) -> tuple[ProfileName, ...]:
+        """All by name; `used_only`: those that devices have."""
+
     async def list_profile_page(
         self,
         tenant_id: str,
@@ -74,8 +135,10 @@ class ProfileStore(Protocol):
 
 
 class DeviceStore(ProfileStore, Protocol):
-    async def add_device(self, device: Device, credentials: Credentials) -> Device:
-        """Both in one transaction; gives the device with its number."""
+    async def add_device(
+        self, device: Device, credentials: Credentials, server_attributes: Mapping[str, Value] | None = None
+    ) -> Device:
+        """All in one transaction; gives the device with its number."""
 
     async def update_device(self, device: Device) -> Device: ...
     async def remove_device(self, device_id: str) -> None:
@@ -90,7 +153,8 @@ class DeviceStore(ProfileStore, Protocol):
         limit: int,
         offset: int = 0,
         text_search: str | None = None,
-        sort_by: str = "created_at_ms",  # or "name", "label", "profile_name"
+        customer_id: str | None = None,  # only this customer's
+        sort_by: str = "created_at_ms",  # or "name", "label", "profile_name", "customer_title"
         descending: bool = False,
         profile_id: str | None = None,  # only devices of this profile
     ) -> Page: ...
@@ -138,6 +202,11 @@ class AttributeStore(Protocol):
     async def save_attributes(
         self, device_id: str, scope: str, values: Mapping[str, Value], updated_at_ms: int
     ) -> None: ...
+    async def add_attribute(
+        self, device_id: str, scope: str, key: str, value: Value, updated_at_ms: int
+    ) -> bool:
+        """False, and nothing happened, when there is one of this key: who asks first has it alone."""
+
     async def remove_attributes(self, device_id: str, scope: str, keys: Sequence[str]) -> None: ...
     async def find_attributes(
         self, device_id: str, scope: str, keys: Sequence[str] | None
@@ -172,7 +241,16 @@ class RpcStore(Protocol):
 
 
 class Store(
-    TenantStore, UserStore, DeviceStore, CredentialStore, SeriesStore, AttributeStore, RpcStore, Protocol
+    TenantStore,
+    UserStore,
+    CustomerStore,
+    DeviceStore,
+    CredentialStore,
+    ClaimStore,
+    SeriesStore,
+    AttributeStore,
+    RpcStore,
+    Protocol,
 ):
     async def open(self) -> None:
         """Opens or creates, migrates, and rebuilds what is kept in memory."""

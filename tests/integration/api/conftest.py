@@ -17,15 +17,19 @@ from thingpass.api.secret_files import load_or_make_local_secret
 from thingpass.api.services import ListenerAddress, Services
 from thingpass.bus.local import LocalBus
 from thingpass.clock import ManualClock
+from thingpass.devices.activation import UserAccounts
+from thingpass.devices.claiming import ClaimService
+from thingpass.devices.customers import CustomerService
 from thingpass.devices.devices import DeviceService
 from thingpass.devices.profiles import ProfileService
+from thingpass.devices.provisioning import ProvisioningService
 from thingpass.devices.tenants import ensure_default_tenant, new_profile
 from thingpass.devices.users import UserService
 from thingpass.identity.refusal_log import RefusalLog
 from thingpass.messaging.presence import Presence
 from thingpass.messaging.rpc import RpcService
 from thingpass.metrics import Counters
-from thingpass.settings import ApiSettings
+from thingpass.settings import ApiSettings, DeviceSettings
 from thingpass.store.rows import Device, Tenant, User
 from thingpass.store.sqlite.store import SqliteStore
 from thingpass.telemetry.attributes import AttributeService
@@ -93,6 +97,7 @@ async def api(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Api]:
     await store.add_tenant(other, new_profile(other.id, "default", clock.now_ms(), is_default=True))
     users = UserService(store, clock)
     await store.add_user(administrator(tenant.id, clock.now_ms()))
+    counters, refusal_log, devices = Counters(), RefusalLog(), DeviceService(store, bus, clock)
     ingest = Ingest(store)
     await ingest.start()
     rpc = RpcService(store, clock, counters := Counters(), kept_for_s=3600)
@@ -102,21 +107,26 @@ async def api(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Api]:
         data_dir=tmp_path / "data",
         local_secret=load_or_make_local_secret(tmp_path / "data"),
         store=store,
-        devices=DeviceService(store, bus, clock),
+        devices=devices,
         profiles=ProfileService(store, bus, clock),
         users=users,
+        accounts=UserAccounts(store, users, clock),
+        customers=CustomerService(store, bus, clock),
+        claims=ClaimService(store, bus, counters, clock, DeviceSettings()),
+        provisioning=ProvisioningService(store, devices, refusal_log, counters, clock),
         ingest=ingest,
         latest=LatestValues(store),
         series=SeriesService(store),
         attributes=AttributeService(store, clock, bus=bus),
         rpc=rpc,
         bus=bus,
-        refusal_log=RefusalLog(),
+        refusal_log=refusal_log,
         presence=Presence(),
         counters=counters,
         trust_pem=lambda: TRUST_PEM,
         addresses=lambda: [
             ListenerAddress("http", "0.0.0.0", 8080),
+            ListenerAddress("https", "0.0.0.0", 8443),
             ListenerAddress("mqtts", "0.0.0.0", 8883),
             ListenerAddress("mqtt", "127.0.0.1", 1883),
         ],

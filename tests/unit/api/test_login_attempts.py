@@ -64,12 +64,13 @@ def test_strangers_cannot_lock_out_who_logged_in_before(attempts):
 
 def test_memory_is_bounded(attempts, monkeypatch):
     monkeypatch.setattr(login_attempts, "MAX_KEPT", 10)
+    monkeypatch.setattr("thingpass.attempts.MAX_KEPT", 10)
     for number in range(100):
         attempts.begin(f"user-{number}", f"192.0.2.{number}")
         attempts.succeeded(f"user-{number}", f"192.0.2.{number}")
         attempts.begin(f"user-{number}", f"198.51.100.{number}")
-    assert len(attempts._accounts) <= 10
-    assert len(attempts._addresses) <= 10
+    assert len(attempts._accounts._kept) <= 10
+    assert len(attempts._addresses._kept) <= 10
     assert len(attempts._trusted) <= 10
 
 

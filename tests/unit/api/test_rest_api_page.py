@@ -11,7 +11,13 @@ from thingpass.api.error_answers import ANSWERS
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "reference" / "rest-api.md").read_text(
     encoding="utf-8"
 )
-WORDS = {Role.ANYBODY: "anybody", Role.USER: "any user", Role.TENANT: "tenant"}
+WORDS = {
+    Role.ANYBODY: "anybody",
+    Role.USER: "any user",
+    Role.TENANT: "tenant",
+    Role.CUSTOMER: "customer",
+    Role.TENANT_OR_CUSTOMER: "tenant or customer",
+}
 NOT_IN_THE_TABLE = {("GET", "/docs"), ("GET", "/openapi.json")}  # the page's first lines have them
 
 

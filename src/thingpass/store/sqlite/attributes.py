@@ -21,17 +21,32 @@ class Attributes(Part):
         encoded = [(key, encode_value(value)) for key, value in values.items()]
 
         def save(connection: apsw.Connection) -> None:
-            row = connection.execute("SELECT number FROM devices WHERE id = ?", (device_id,)).fetchone()
-            if row is None:
-                raise NotFound("The device does not exist.")
+            number = _number(connection, device_id)
             connection.executemany(
                 "INSERT INTO attributes (device_number, scope, key, value, updated_at_ms)"
                 " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
                 " SET value = excluded.value, updated_at_ms = excluded.updated_at_ms",
-                [(row[0], scope, key, value, updated_at_ms) for key, value in encoded],
+                [(number, scope, key, value, updated_at_ms) for key, value in encoded],
             )
 
         await self._database.write(save)
+
+    async def add_attribute(
+        self, device_id: str, scope: str, key: str, value: Value, updated_at_ms: int
+    ) -> bool:
+        """Whether it was added; False when there is one of this key. Raises NotFound without the device."""
+        encoded = encode_value(value)
+
+        def add(connection: apsw.Connection) -> bool:
+            number = _number(connection, device_id)
+            connection.execute(
+                "INSERT INTO attributes (device_number, scope, key, value, updated_at_ms)"
+                " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (number, scope, key, encoded, updated_at_ms),
+            )
+            return connection.changes() == 1
+
+        return await self._database.write(add)
 
     async def remove_attributes(self, device_id: str, scope: str, keys: Sequence[str]) -> None:
         """Keys that are not there are no error."""
@@ -56,6 +71,24 @@ class Attributes(Part):
         )
         wanted = None if keys is None else frozenset(keys)
         return [_attribute(row) for row in rows if wanted is None or row[0] in wanted]
+
+
+def insert_attributes(
+    connection: apsw.Connection, number: int, scope: str, values: Mapping[str, Value], updated_at_ms: int
+) -> None:
+    """Of a device that has none yet."""
+    connection.executemany(
+        "INSERT INTO attributes (device_number, scope, key, value, updated_at_ms) VALUES (?, ?, ?, ?, ?)",
+        [(number, scope, key, encode_value(value), updated_at_ms) for key, value in values.items()],
+    )
+
+
+def _number(connection: apsw.Connection, device_id: str) -> int:
+    row = connection.execute("SELECT number FROM devices WHERE id = ?", (device_id,)).fetchone()
+    if row is None:
+        raise NotFound("The device does not exist.")
+    number: int = row[0]
+    return number
 
 
 def _attribute(row: Row) -> Attribute:

@@ -29,6 +29,11 @@ _TAKEN: Final[Mapping[str, tuple[str, str]]] = {
     "tenants.id": ("tenants.id", "This tenant exists already."),
     "users.id": ("users.id", "This user exists already."),
     "users.email": ("users.email", "A user with this e-mail address exists already."),
+    "customers.id": ("customers.id", "This customer exists already."),
+    "customers.tenant_id, customers.title": (
+        "customers.title",
+        "A customer with this title exists already.",
+    ),
     "device_profiles.id": ("device_profiles.id", "This device profile exists already."),
     "device_profiles.tenant_id, device_profiles.name": (
         "device_profiles.name",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import apsw
 import msgspec
 
 from thingpass.errors import Invalid, NotFound, ThingpassError
-from thingpass.store.rows import Credentials, Device, Page
+from thingpass.store.rows import Credentials, Device, Page, Value
+from thingpass.store.sqlite.attributes import insert_attributes
 from thingpass.store.sqlite.connection import get_row
 from thingpass.store.sqlite.credentials import insert_credentials
 from thingpass.store.sqlite.device_rows import COLUMNS, read_device
@@ -21,15 +23,21 @@ _ORDERS: Final = {
     "name": "d.name COLLATE NOCASE",
     "label": "d.label COLLATE NOCASE",
     "profile_name": "p.name COLLATE NOCASE",
+    "customer_title": "(SELECT title FROM customers WHERE id = d.customer_id) COLLATE NOCASE",
 }
+_SERVER_SCOPE: Final = "SERVER_SCOPE"
 
 
 class Devices(Part):
-    async def add_device(self, device: Device, credentials: Credentials) -> Device:
+    async def add_device(
+        self, device: Device, credentials: Credentials, server_attributes: Mapping[str, Value] | None = None
+    ) -> Device:
         def add(connection: apsw.Connection) -> Device:
             _insert_device(connection, device)
             number = connection.last_insert_rowid()
             insert_credentials(connection, credentials)
+            if server_attributes:
+                insert_attributes(connection, number, _SERVER_SCOPE, server_attributes, device.created_at_ms)
             return msgspec.structs.replace(device, number=number)
 
         return await self._database.write(add)
@@ -96,6 +104,7 @@ class Devices(Part):
         limit: int,
         offset: int = 0,
         text_search: str | None = None,
+        customer_id: str | None = None,
         sort_by: str = "created_at_ms",
         descending: bool = False,
         profile_id: str | None = None,
@@ -104,6 +113,9 @@ class Devices(Part):
         if sort_by not in _ORDERS:
             raise Invalid(f"Devices cannot be sorted by {sort_by!r}.", mend=f"Use {', '.join(_ORDERS)}.")
         where, bindings = "d.tenant_id = ?", [tenant_id]
+        if customer_id is not None:
+            where += " AND d.customer_id = ?"
+            bindings.append(customer_id)
         if text_search:
             where += " AND instr(d.search_text, ?) > 0"
             bindings.append(text_search.casefold())

@@ -7,7 +7,9 @@ from pathlib import Path
 from thingpass.clock import Clock, SystemClock
 from thingpass.errors import Unavailable
 from thingpass.store.sqlite.attributes import Attributes
+from thingpass.store.sqlite.claims import Claims
 from thingpass.store.sqlite.credentials import CredentialRows
+from thingpass.store.sqlite.customers import Customers
 from thingpass.store.sqlite.database import Database
 from thingpass.store.sqlite.devices import Devices
 from thingpass.store.sqlite.directory import DATABASE, DirectoryLock, prepare_directory
@@ -18,7 +20,9 @@ from thingpass.store.sqlite.tenants import Tenants
 from thingpass.store.sqlite.users import Users
 
 
-class SqliteStore(Series, Tenants, Users, Profiles, Devices, CredentialRows, Attributes, RpcCalls):
+class SqliteStore(
+    Series, Tenants, Users, Customers, Profiles, Devices, CredentialRows, Claims, Attributes, RpcCalls
+):
     """Everything in one directory; see `store.store.Store` for what the methods promise.
 
     `synchronous`: "full" makes a write that returned survive power loss, "normal" only `kill -9`.
