@@ -51,11 +51,12 @@ def add(name: str, label: str | None, profile: str | None, gateway: bool, as_jso
 
 @device.command(name="list")
 @click.option("--search", metavar="TEXT", help="Only devices whose name or label contains TEXT.")
+@click.option("--profile", metavar="NAME", help="Only devices of this profile.")
 @click.option(
     "--limit", type=click.IntRange(1), default=PAGE_SIZE, show_default=True, help="At most so many."
 )
 @json_option
-def list_devices(search: str | None, limit: int, as_json: bool) -> None:
+def list_devices(search: str | None, profile: str | None, limit: int, as_json: bool) -> None:
     """List devices by name."""
     from thingpass.cli.rest_client import connect
     from thingpass.cli.shapes import DevicePage
@@ -70,6 +71,7 @@ def list_devices(search: str | None, limit: int, as_json: bool) -> None:
             "pageSize": size,
             "page": page,
             "textSearch": search,
+            "type": profile,
             "sortProperty": "name",
             "sortOrder": "ASC",
         }
@@ -83,9 +85,7 @@ def list_devices(search: str | None, limit: int, as_json: bool) -> None:
         print_json(raw[:limit])
         return
     if not found:
-        click.echo(
-            "There are no devices." if search is None else f"No device's name or label has {search!r}."
-        )
+        click.echo(_none_found(search, profile))
         return
     rows = [(row.name, row.type, row.label or "", local_time(row.created_time)) for row in found[:limit]]
     print_table(("Name", "Profile", "Label", "Added"), rows)
@@ -177,6 +177,11 @@ def unassign(name: str, as_json: bool) -> None:
         print_json(answer.json())
     else:
         click.echo(f"Device {found.name} belongs to no customer.")
+
+
+def _none_found(search: str | None, profile: str | None) -> str:
+    among = "" if profile is None else f" of profile {profile!r}"
+    return f"There are no devices{among}." if search is None else f"No name or label{among} has {search!r}."
 
 
 def quoted(name: str) -> str:

@@ -6,6 +6,7 @@ Devices whose profile says nothing about topics and formats share `DEFAULT`.
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
@@ -52,7 +53,7 @@ class DeviceTransports:
         self._store = store
         self._connections = connections
         self._by_profile: OrderedDict[str, DeviceTransport] = OrderedDict()
-        self._changes = 0
+        self._readings: dict[str, asyncio.Task[DeviceTransport]] = {}
         # What changed and was not told to the connections yet: a bulk of changes is one walk over them.
         self._changed_profiles: set[str] = set()
         self._moved_devices: set[str] = set()
@@ -67,30 +68,43 @@ class DeviceTransports:
         return self._by_profile.get(profile_id)
 
     async def load(self, profile_id: str) -> DeviceTransport:
-        """Raises Unavailable when the store does."""
+        """Reads the profile once, however many ask; `find` has it then. Raises Unavailable."""
         known = self._by_profile.get(profile_id)
         if known is not None:
             return known
-        changes_before = self._changes
-        profile = await self._store.find_profile(profile_id)
-        transport = DEFAULT if profile is None else await compile_transport(profile)
-        # What was read while something changed may be older than the change: use it, do not keep it.
-        if profile is not None and self._changes == changes_before:
-            self._by_profile[profile_id] = transport
-            if len(self._by_profile) > MOST_PROFILES:
-                self._by_profile.popitem(last=False)
-        return transport
+        reading = self._readings.get(profile_id)
+        if reading is None:
+            reading = asyncio.get_running_loop().create_task(self._read(profile_id), name="profile")
+            self._readings[profile_id] = reading
+            reading.add_done_callback(functools.partial(self._was_read, profile_id))
+        return await asyncio.shield(reading)
 
     async def close(self) -> None:
         for subscription in self._subscriptions:
             subscription.close()
-        if self._telling is not None:
-            self._telling.cancel()
-            await asyncio.gather(self._telling, return_exceptions=True)
+        tasks = [*self._readings.values(), *([] if self._telling is None else [self._telling])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _read(self, profile_id: str) -> DeviceTransport:
+        profile = await self._store.find_profile(profile_id)
+        return DEFAULT if profile is None else await compile_transport(profile)
+
+    def _was_read(self, profile_id: str, reading: asyncio.Task[DeviceTransport]) -> None:
+        """What was read while the profile changed may be older than the change: it is not kept."""
+        failed = reading.cancelled() or reading.exception() is not None
+        if self._readings.get(profile_id) is not reading:
+            return
+        del self._readings[profile_id]
+        if not failed:
+            self._by_profile[profile_id] = reading.result()
+            if len(self._by_profile) > MOST_PROFILES:
+                self._by_profile.popitem(last=False)
 
     def _profile_changed(self, message: ProfileChanged) -> None:
-        self._changes += 1
         self._by_profile.pop(message.profile_id, None)
+        self._readings.pop(message.profile_id, None)
         self._changed_profiles.add(message.profile_id)
         self._tell()
 
@@ -101,9 +115,9 @@ class DeviceTransports:
 
     def _clear(self) -> None:
         """Changes were missed: every profile is read again."""
-        self._changes += 1
         self._changed_profiles.update(self._by_profile)
         self._by_profile.clear()
+        self._readings.clear()
         self._tell()
 
     def _tell(self) -> None:
@@ -116,12 +130,14 @@ class DeviceTransports:
             while self._changed_profiles or self._moved_devices:
                 profiles, self._changed_profiles = self._changed_profiles, set()
                 devices, self._moved_devices = self._moved_devices, set()
-                for index, connection in enumerate(self._connections()):
+                for index, connection in enumerate(list(self._connections())):
                     device = connection.device_or_none
                     if device is not None and (device.profile_id in profiles or device.id in devices):
                         await self._tell_one(connection, device, read_again=device.id in devices)
                     if index % CONNECTIONS_PER_TURN == CONNECTIONS_PER_TURN - 1:
                         await asyncio.sleep(0)
+        except Exception:  # the edge of this task: what was not told holds from the next connection on
+            log.exception("profile.not_followed")
         finally:
             self._telling = None
 

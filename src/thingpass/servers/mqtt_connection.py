@@ -293,7 +293,7 @@ class MqttConnection:
         )
         decision = self._services.authentication.decide_at_once(self._evidence, attempt)
         if decision is not None:
-            self._decided(decision, event)
+            self._decided(decision, attempt, event)
         else:
             self._pause(DECIDING)
             self.run_in_order(self._decide(attempt, event))
@@ -302,18 +302,18 @@ class MqttConnection:
         decision = await self._services.authentication.decide(self._evidence, attempt)
         if not self._closed:
             self._resume(DECIDING)
-            self._decided(decision, event)
+            self._decided(decision, attempt, event)
 
-    def _decided(self, decision: Allowed | Refused, event: ConnectReceived) -> None:
+    def _decided(self, decision: Allowed | Refused, attempt: ConnectAttempt, event: ConnectReceived) -> None:
         match decision:
             case Allowed():
                 transport = self._services.transports.find(decision.device.profile_id)
-                if transport is not None:
-                    self.transport = transport
-                    self._accept(decision, event)
-                else:
+                if transport is None:
                     self._pause(DECIDING)
-                    self.run_in_order(self._read_profile(decision, event))
+                    self.run_in_order(self._read_profile(decision.device.profile_id, attempt, event))
+                    return
+                self.transport = transport
+                self._accept(decision, event)
             case Refused():
                 self._session.refuse(
                     mqtt5=decision.mqtt5, mqtt3=decision.mqtt3, reason_string=decision.for_peer
@@ -321,18 +321,19 @@ class MqttConnection:
         # What it proved has served: a connection keeps no certificate while it lives.
         self._evidence = without_chain(self._evidence)
 
-    async def _read_profile(self, allowed: Allowed, event: ConnectReceived) -> None:
-        """For the first device of a profile; those after it find what was read here."""
+    async def _read_profile(self, profile_id: str, attempt: ConnectAttempt, event: ConnectReceived) -> None:
+        """For the first device of a profile; those after it find what was read here.
+
+        Who it is, is decided once more: its credentials may have been taken away meanwhile.
+        """
         try:
-            transport = await self._services.transports.load(allowed.device.profile_id)
+            await self._services.transports.load(profile_id)
         except ThingpassError as error:
             if not self._closed:
                 self._refuse(Fault(STORE_UNAVAILABLE, {"problem": error.sentence}))
+                self._resume(DECIDING)
             return
-        if not self._closed:
-            self.transport = transport
-            self._accept(allowed, event)
-            self._resume(DECIDING)
+        await self._decide(attempt, event)
 
     def _refuse(self, fault: Fault) -> None:
         self._record(fault)

@@ -78,7 +78,9 @@ def test_list_in_json_is_one_array(run: Run, stub: Stub) -> None:
 def test_empty_list_says_so(run: Run, stub: Stub) -> None:
     stub.answer("GET", "/api/tenant/devices", page())
     assert run("device", "list").stdout == "There are no devices.\n"
-    assert run("device", "list", "--search", "x").stdout == "No device's name or label has 'x'.\n"
+    assert run("device", "list", "--search", "x").stdout == "No name or label has 'x'.\n"
+    assert run("device", "list", "--profile", "p").stdout == "There are no devices of profile 'p'.\n"
+    assert stub.asked("GET", "/api/tenant/devices").query["type"] == "p"
 
 
 def test_show_prints_device_and_credentials(run: Run, stub: Stub) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,10 +11,12 @@ import msgspec
 import pytest
 
 from thingpass.bus.local import LocalBus
+from thingpass.bus.messages import ProfileChanged
 from thingpass.clock import ManualClock
 from thingpass.devices.devices import DeviceService
 from thingpass.devices.profiles import ProfileService
 from thingpass.devices.tenants import ensure_default_tenant
+from thingpass.errors import Unavailable
 from thingpass.servers.device_transport import DeviceTransport
 from thingpass.servers.device_transports import DEFAULT, DeviceTransports, compile_transport
 from thingpass.servers.payload_codecs import JSON
@@ -68,7 +71,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     await store.open()
     tenant = await ensure_default_tenant(store, clock)
     connections: set[FakeConnection] = set()
-    transports = DeviceTransports(store, bus, lambda: list(connections))
+    transports = DeviceTransports(store, bus, lambda: connections)
     yield House(
         store,
         bus,
@@ -99,9 +102,54 @@ async def test_devices_of_a_profile_share_its_transport(house: House) -> None:
     assert await house.transports.load(profile.id) is first is house.transports.find(profile.id)
 
 
-async def test_profile_that_is_gone_is_as_the_default_and_not_remembered(house: House) -> None:
+async def test_profile_that_is_gone_is_as_the_default(house: House) -> None:
     assert await house.transports.load("gone") is DEFAULT
-    assert house.transports.find("gone") is None
+
+
+async def test_profile_is_read_once_however_many_ask(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads = count_reads(house, monkeypatch)
+    profile = await house.profiles.add(house.profile("pump"))
+    reads.clear()
+    transports = await asyncio.gather(*(house.transports.load(profile.id) for _ in range(50)))
+    assert len({id(transport) for transport in transports}) == 1
+    assert reads == [profile.id]
+
+
+async def test_what_was_read_while_it_changed_is_not_kept(house: House) -> None:
+    profile = await house.profiles.add(house.profile("pump"))
+    asked = asyncio.create_task(house.transports.load(profile.id))
+    await asyncio.sleep(0)
+    house.bus.publish(ProfileChanged(profile_id=profile.id))
+    await asked
+    assert house.transports.find(profile.id) is None
+
+
+async def test_store_that_does_not_answer_is_asked_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile = await house.profiles.add(house.profile("pump"))
+
+    async def fail(_profile_id: str) -> DeviceProfile | None:
+        raise Unavailable("The store is away.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(house.store, "find_profile", fail)
+        with pytest.raises(Unavailable):
+            await house.transports.load(profile.id)
+    assert "my/data" in (await house.transports.load(profile.id)).routes
+
+
+def count_reads(house: House, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The ids of profiles that the store is asked for."""
+    reads: list[str] = []
+    find = house.store.find_profile
+
+    async def counted(profile_id: str) -> DeviceProfile | None:
+        reads.append(profile_id)
+        return await find(profile_id)
+
+    monkeypatch.setattr(house.store, "find_profile", counted)
+    return reads
 
 
 async def test_profile_that_cannot_be_read_is_as_the_default(house: House) -> None:
