@@ -15,7 +15,7 @@ from thingpass.api.device_api.services import DeviceApiServices
 from thingpass.api.secret_files import load_or_make_local_secret
 from thingpass.api.services import ListenerAddress, Services
 from thingpass.bus.local import LocalBus
-from thingpass.bus.messages import CredentialsChanged, DeviceRemoved
+from thingpass.bus.messages import CredentialsChanged, DeviceRemoved, DeviceUpdated
 from thingpass.clock import SystemClock
 from thingpass.devices.activation import UserAccounts
 from thingpass.devices.claiming import ClaimService
@@ -182,6 +182,7 @@ class Server:
             now_ms=clock.now_ms,
             max_devices=settings.mqtt.max_gateway_devices,
         )
+        bus.subscribe(DeviceUpdated, gateways.device_updated)
         connections = await self._open_mqtt(
             opened, store, ingest, attributes, authentication, to_device, claims, provisioning, gateways
         )

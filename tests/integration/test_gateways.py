@@ -176,6 +176,32 @@ def test_the_gateway_s_own_data_is_its_own(gateway: Gateway) -> None:
         assert g.latest(gateway.server, gateway.name) == {"own": 1}
 
 
+def test_a_customer_s_gateway_and_another_customer_s_device(gateway: Gateway) -> None:
+    server, name, free = gateway.server, new_name(), new_name()
+
+    def assign(title: str, *devices: str) -> None:
+        customer = server.rest.post("/api/customer", json={"title": title}).json()["id"]["id"]
+        for device in devices:
+            server.rest.post(f"/api/customer/{customer}/device/{device}").raise_for_status()
+
+    with gateway.open() as client:
+        gateway.say(client, g.TELEMETRY, {name: [{"a": 1}], free: [{"a": 1}]})
+        assert acknowledgement(client) == (0, "")
+        assign(new_name(), g.device_id(server, name))  # the gateway is the tenant's own and goes on
+        gateway.say(client, g.TELEMETRY, {name: [{"a": 2}]})
+        assert acknowledgement(client) == (0, "")
+        assign(new_name(), gateway.id)
+        assert heard(client) == (g.DISCONNECT, {"device": name, "reason": 0x98})
+        made = new_name()
+        gateway.say(client, g.TELEMETRY, {name: [{"a": 3}], free: [{"a": 3}], made: [{"a": 3}]})
+        code, words = acknowledgement(client)
+        assert (code, name[:20] in words) == (0x87, True)
+        assert [g.latest(server, each) for each in (name, free, made)] == [{"a": 2}, {"a": 3}, {"a": 3}]
+        found = g.find_device(server, made)
+        assert found is not None
+        assert found["customerId"] == server.rest.get(f"/api/device/{gateway.id}").json()["customerId"]
+
+
 # What reaches the devices
 
 
@@ -302,7 +328,7 @@ def test_more_devices_than_the_setting_allows(start: Callable[..., RunningServer
         gateway.say(client, g.DISCONNECT, {"device": names[0]})
         acknowledgement(client)
         gateway.say(client, g.CONNECT, {"device": names[2]})  # there is room, but it has made two
-        assert acknowledgement(client)[0] == 0x87
+        assert acknowledgement(client)[0] == 0x97
     with gateway.open(4) as client:  # MQTT 3 is told nothing, and stays
         for name in names:
             gateway.say(client, g.CONNECT, {"device": name}, version=4)

@@ -13,7 +13,7 @@ import msgspec
 
 from thingpass.devices.devices import DeviceService
 from thingpass.devices.texts import check_text
-from thingpass.errors import AlreadyExists, Forbidden, Invalid, ThingpassError
+from thingpass.errors import AlreadyExists, Forbidden, Invalid, NotFound, ThingpassError
 from thingpass.store.rows import Device
 
 LAST_GATEWAY: Final = "lastConnectedGateway"
@@ -42,11 +42,31 @@ def overwrites_activity(device: Device) -> bool:
     return _flags(device).overwrite_activity_time is True
 
 
+def may_speak_for(gateway: Device, device: Device) -> bool:
+    """A customer's gateway for that customer's devices and nobody's; the tenant's own for all of them."""
+    if gateway.tenant_id != device.tenant_id:
+        return False
+    return gateway.customer_id is None or device.customer_id in (None, gateway.customer_id)
+
+
+class TooManyMade(Forbidden):
+    """A gateway names ever new devices."""
+
+    code = "too-many-devices"
+
+
 class GatewayDevices:
     """Finds the devices that gateways name, and makes those that there are not."""
 
     def __init__(self, devices: DeviceService) -> None:
         self._devices = devices
+
+    async def find(self, device: Device) -> Device | None:
+        """The device as it is now."""
+        try:
+            return await self._devices.get(device.tenant_id, device.id)
+        except NotFound:
+            return None
 
     async def find_or_add(
         self, gateway: Device, name: str, profile_name: str | None = None, *, may_add: bool = True
@@ -54,7 +74,7 @@ class GatewayDevices:
         """The device, and whether it was made now: with this profile, in the gateway's tenant and customer.
 
         Raises Invalid for a name that no device can have, Forbidden for a device of another customer, and
-        for a new one where it may not be made.
+        TooManyMade for a new one where it may not be made.
         """
         check_text("Device", "name", name, required=True)
         if name == gateway.name:
@@ -65,11 +85,11 @@ class GatewayDevices:
         found = await self._devices.find_by_name(gateway.tenant_id, name)
         if found is None:
             if not may_add:
-                raise Forbidden("The gateway has made as many devices as one session may.")
+                raise TooManyMade("The gateway has made as many devices as one session may.")
             found, added = await self._add(gateway, name, profile_name)
             if added:
                 return found, True
-        if gateway.customer_id is not None and found.customer_id not in (None, gateway.customer_id):
+        if not may_speak_for(gateway, found):
             raise Forbidden("The device is another customer's.")
         return await self._note_gateway(gateway, found), False
 

@@ -14,7 +14,8 @@ from typing import Any, Final, Protocol
 import msgspec
 import structlog
 
-from thingpass.devices.gateways import GatewayDevices
+from thingpass.bus.messages import DeviceUpdated
+from thingpass.devices.gateways import GatewayDevices, TooManyMade, may_speak_for
 from thingpass.errors import Forbidden, Invalid, NotFound, Unavailable
 from thingpass.messaging.listeners import ReportDelivery, RpcRequest
 from thingpass.messaging.presence import (
@@ -72,13 +73,24 @@ class GatewayServices(msgspec.Struct, frozen=True, kw_only=True):
     now_ms: Callable[[], int]
     max_devices: int  # behind one gateway at a time, and made by one session
     life: SubDeviceLife = Unwatched()
+    sessions: dict[str, GatewaySession] = msgspec.field(default_factory=dict)  # by the gateway's id
+    sub_devices: dict[str, SubDevice] = msgspec.field(default_factory=dict)  # by the device's id
+
+    async def device_updated(self, message: DeviceUpdated) -> None:
+        """A gateway, or a device behind one, may have gone to another customer."""
+        session, sub_device = self.sessions.get(message.device_id), self.sub_devices.get(message.device_id)
+        if session is not None:
+            found = await self.devices.find(session.device)
+            if found is not None:
+                session.changed(found)
+        elif sub_device is not None:
+            found = await self.devices.find(sub_device.device)
+            if found is not None:
+                sub_device.changed(found)
 
 
 class GatewayLink(Sender, Protocol):
     """The gateway's own connection."""
-
-    @property
-    def device(self) -> Device: ...
 
     @property
     def speaks_mqtt5(self) -> bool: ...
@@ -120,6 +132,12 @@ class SubDevice:
         payload = gateway_payloads.rpc_request(self.name, request.id, request.method, request.params_json)
         return self._session.send_call(request, report, payload)
 
+    def changed(self, device: Device) -> None:
+        """Its row is this from now on."""
+        self.device = device
+        if not may_speak_for(self._session.device, device):
+            self.end(CLOSE_CREDENTIALS_CHANGED)
+
     def end(self, reason: str) -> None:
         """Ends the session from the server's side, for one of presence's reasons."""
         self._session.end_sub_device(self, reason)
@@ -136,12 +154,16 @@ class GatewaySession:
         "_metrics_timer",
         "_services",
         "_waiting",
+        "device",
         "sub_devices",
     )
 
-    def __init__(self, services: GatewayServices, link: GatewayLink, connection: Connection) -> None:
+    def __init__(
+        self, services: GatewayServices, link: GatewayLink, device: Device, connection: Connection
+    ) -> None:
         self._services = services
         self._link = link
+        self.device = device  # the gateway itself
         self._connection = connection
         self.sub_devices: dict[str, SubDevice] = {}
         self._deliveries: Deliveries = {}
@@ -150,10 +172,13 @@ class GatewaySession:
         self._closed = False
         self._metrics: GatewayMetrics | None = None
         self._metrics_timer: asyncio.TimerHandle | None = None
+        services.sessions[device.id] = self
 
-    @property
-    def device(self) -> Device:
-        return self._link.device
+    def changed(self, device: Device) -> None:
+        """The gateway's row is this from now on."""
+        self.device = device
+        for sub_device in list(self.sub_devices.values()):
+            sub_device.changed(sub_device.device)
 
     def time(self) -> float:
         return self._link.time()
@@ -186,8 +211,10 @@ class GatewaySession:
             raise PartRefused(Problem(name, Fault.TOO_MANY_DEVICES, sentence))
         try:
             device, is_new = await services.devices.find_or_add(
-                self._link.device, name, profile_name, may_add=self._made < most
+                self.device, name, profile_name, may_add=self._made < most
             )
+        except TooManyMade as error:
+            raise PartRefused(Problem(name, Fault.TOO_MANY_DEVICES, error.sentence)) from None
         except Forbidden as error:
             raise PartRefused(Problem(name, Fault.NOT_ITS_DEVICE, error.sentence)) from None
         except Invalid as error:
@@ -215,10 +242,11 @@ class GatewaySession:
             device_id=device.id,
             device_name=device.name,
             connected_at_ms=services.now_ms(),
-            via_gateway=self._link.device.name,
+            via_gateway=self.device.name,
         )
         sub_device = SubDevice(self, name, device, connection)
         self.sub_devices[name] = sub_device
+        services.sub_devices[device.id] = sub_device
         services.presence.opened(connection, sub_device.end)
         services.life.came(connection, sub_device)
         services.to_device.pushes.listen(device.id, sub_device)
@@ -246,7 +274,7 @@ class GatewaySession:
             self._metrics_timer = None
         sample = None if self._metrics is None else self._metrics.take(self._services.now_ms())
         if sample is not None:
-            self._services.ingest.append(self._link.device.number, (sample,), None, 0)
+            self._services.ingest.append(self.device.number, (sample,), None, 0)
 
     # What is sent to the gateway
 
@@ -270,9 +298,7 @@ class GatewaySession:
         if self.sub_devices.get(sub_device.name) is not sub_device:
             return
         self._end(sub_device, reason)
-        log.info(
-            "gateway.device_ended", gateway=self._link.device.name, device=sub_device.name, reason=reason
-        )
+        log.info("gateway.device_ended", gateway=self.device.name, device=sub_device.name, reason=reason)
         if self._link.speaks_mqtt5:
             payload = gateway_payloads.disconnected(
                 sub_device.name, _REASON_CODES.get(reason, ReasonCode.ADMINISTRATIVE_ACTION)
@@ -282,6 +308,8 @@ class GatewaySession:
     def close(self) -> None:
         """The gateway's connection is over, and so are the sessions of all devices behind it."""
         self._closed = True
+        if self._services.sessions.get(self.device.id) is self:
+            del self._services.sessions[self.device.id]
         for sub_device in list(self.sub_devices.values()):
             self._end(sub_device, GATEWAY_LEFT)
         self._write_metrics()
@@ -290,6 +318,8 @@ class GatewaySession:
     def _end(self, sub_device: SubDevice, why: str) -> None:
         services, device_id = self._services, sub_device.device.id
         del self.sub_devices[sub_device.name]
+        if services.sub_devices.get(device_id) is sub_device:
+            del services.sub_devices[device_id]
         services.to_device.pushes.leave(device_id, sub_device)
         services.to_device.rpc.leave(device_id, sub_device)
         services.presence.closed(sub_device.connection)

@@ -483,7 +483,7 @@ class MqttConnection:
     def gateway(self) -> GatewaySession | None:
         """What the device is a gateway for; None: it is none (device API reference, 2.11)."""
         if self._gateway is None and self._connection is not None and is_gateway(self.device):
-            self._gateway = GatewaySession(self._services.gateways, self, self._connection)
+            self._gateway = GatewaySession(self._services.gateways, self, self.device, self._connection)
         return self._gateway
 
     @property
