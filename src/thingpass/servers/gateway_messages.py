@@ -61,7 +61,7 @@ async def _connect_and_store(
     gateway: GatewaySession,
     message: MessagePublished,
     parts: Parts[list[Sample]],
-    times: Sequence[ConnectorTime] | None,
+    times: Sequence[ConnectorTime],
 ) -> None:
     await gateway.connect_all(parts.by_device, parts.problems)
     _store(connection, gateway, message, parts, times)
@@ -72,7 +72,7 @@ def _store(
     gateway: GatewaySession,
     message: MessagePublished,
     parts: Parts[list[Sample]],
-    times: Sequence[ConnectorTime] | None,
+    times: Sequence[ConnectorTime],
 ) -> None:
     """Everything goes into one batch, since nothing is awaited here; so one acknowledgement is for all."""
     ingest, now, problems = connection.messages.ingest, gateway.time(), parts.problems
@@ -86,7 +86,7 @@ def _store(
                 ingest.append(sub_device.device.number, samples, None, 0)
             except Invalid as error:
                 problems.append(Problem(name, Fault.BAD_VALUES, error.sentence))
-    if times is not None:
+    if times:
         gateway.note_times(times)
     packet_id = message.packet_id
     if not problems:

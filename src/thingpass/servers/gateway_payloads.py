@@ -104,18 +104,21 @@ class RpcReply(msgspec.Struct, frozen=True):
 # From the gateway
 
 
-def parse_telemetry(payload: bytes, now_ms: int) -> tuple[Parts[list[Sample]], list[ConnectorTime] | None]:
+def parse_telemetry(payload: bytes, now_ms: int) -> tuple[Parts[list[Sample]], list[ConnectorTime]]:
     """`{"A":[sample,...],"B":[...]}`, and what metadata the samples had. Raises PayloadInvalid."""
-    times: list[ConnectorTime] | None = None
+    times: list[ConnectorTime] = []
 
     def read(part: bytes) -> list[Sample]:
-        nonlocal times
-        if _METADATA in part:
-            part, found = _without_metadata(part)
-            times = [*(times or ()), *found]
         return device_payloads.parse_telemetry(part, now_ms)
 
-    return _parts(payload, b"[", "an array of samples", read), times
+    def read_with_metadata(part: bytes) -> list[Sample]:
+        part, found = _without_metadata(part)
+        samples = read(part)
+        times.extend(found)
+        return samples
+
+    reading = read_with_metadata if _METADATA in payload else read  # looked for once, not in every part
+    return _parts(payload, b"[", "an array of samples", reading), times
 
 
 def parse_attributes(payload: bytes) -> Parts[dict[str, Value]]:

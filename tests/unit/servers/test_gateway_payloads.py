@@ -47,7 +47,7 @@ class TestTelemetry:
             "B": [Sample(NOW, {"j": JsonText('{"x":[1]}')})],
             "C": [],
         }
-        assert (parts.problems, times) == ([], None)
+        assert (parts.problems, times) == ([], [])
 
     def test_what_is_wrong_with_one_is_said_of_that_one(self) -> None:
         parts, _ = payloads.parse_telemetry(b'{"A":[{"t":1}],"B":{"t":1},"C":[5],"":[],"D":null}', NOW)
