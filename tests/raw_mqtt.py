@@ -56,9 +56,11 @@ def publish(
     qos: int = 1,
     packet_id: int = 1,
     dup: bool = False,
+    properties: bytes = b"",
 ) -> bytes:
+    """`properties` are MQTT 5's as they lie on the wire, without their length."""
     body = text(topic) + (struct.pack("!H", packet_id) if qos else b"")
-    body += b"\x00" if version == 5 else b""
+    body += bytes([len(properties)]) + properties if version == 5 else b""
     return packet(0x30 | (0x08 if dup else 0) | qos << 1, body + payload)
 
 

@@ -40,9 +40,9 @@ from thingpass.servers.gateway_session import GatewayServices
 from thingpass.servers.http_listener import HttpListener
 from thingpass.servers.kept_sessions import KeptSessions
 from thingpass.servers.listeners import TcpListener, TlsListener
-from thingpass.servers.mqtt_connection import ConnectionServices, MqttConnection
+from thingpass.servers.mqtt_connection import ConnectionServices
 from thingpass.servers.mqtt_device_session import ToDevice
-from thingpass.servers.mqtt_reception import MqttReception, WebSocketReception
+from thingpass.servers.mqtt_reception import MqttConnections, MqttReception, WebSocketReception
 from thingpass.servers.provisioning_session import ProvisioningDesk
 from thingpass.servers.reception import ListenerServices, Reception
 from thingpass.servers.server_identity import load_server_certificate
@@ -84,6 +84,7 @@ class Server:
         self._counters = Counters()
         self._presence = Presence()
         self._polls = LongPolls()
+        self._mqtt_connections = MqttConnections()
         self._bus = LocalBus()
         self._refusal_log = RefusalLog(
             kept=settings.identity.refusals_kept,
@@ -220,6 +221,8 @@ class Server:
             pushes=pushes,
             rpc=rpc,
             polls=self._polls,
+            claims=claims,
+            provisioning=provisioning,
             server_methods=connections.messages,
             counters=self._counters,
             clock=clock,
@@ -248,7 +251,7 @@ class Server:
         wheel = DeadlineWheel()
         wheel.start()
         opened.push_async_callback(wheel.stop)
-        transports = DeviceTransports(store, self._bus, self._open_mqtt_connections)
+        transports = DeviceTransports(store, self._bus, lambda: list(self._mqtt_connections))
         opened.push_async_callback(transports.close)
         kept_sessions = KeptSessions(wheel, maximum=settings.mqtt.max_kept_sessions)
         # What a device proved itself with is gone: so is the session that it might come back to.
@@ -282,7 +285,7 @@ class Server:
                 session_expiry_maximum=settings.mqtt.maximum_session_expiry_s,
             ),
             maximum_keep_alive_s=settings.mqtt.maximum_keep_alive_s,
-            open_connections=set(),
+            open_connections=self._mqtt_connections.of("https"),
         )
         self._listener_services = ListenerServices(
             loop=loop,
@@ -300,8 +303,7 @@ class Server:
             ("ws", listeners.ws_port, False, WebSocketReception),
         ):
             if port is not None:
-                # A set of its own for each, so that connections are counted by listener without a counter.
-                own = msgspec.structs.replace(services, open_connections=set())
+                own = msgspec.structs.replace(services, open_connections=self._mqtt_connections.of(name))
                 reception = kind(
                     own, connections=self._mqtt_connections, max_connections=settings.mqtt.max_connections
                 )
@@ -310,7 +312,7 @@ class Server:
         self._pool = pool
         self._counters.refused = self._refusal_log.counts
         gauges = self._counters.set_gauge
-        gauges("connections_open", self._mqtt_connections)
+        gauges("connections_open", lambda: len(self._mqtt_connections))
         gauges("connections_by_listener", self._connections_by_listener)
         gauges("devices_connected", lambda: len(self._presence))
         gauges("device_requests_waiting", lambda: len(self._polls))
@@ -363,12 +365,6 @@ class Server:
 
     async def _drain(self) -> None:
         await asyncio.gather(*(each.drain(timeout_s=DRAIN_S) for each in self._receptions.values()))
-
-    def _open_mqtt_connections(self) -> list[MqttConnection]:
-        return [each for reception in self._receptions.values() for each in reception.connections]
-
-    def _mqtt_connections(self) -> int:
-        return sum(len(reception) for reception in self._receptions.values())
 
     def _connections_by_listener(self) -> dict[str, float]:
         counts: dict[str, float] = {name: len(each) for name, each in self._receptions.items()}

@@ -259,7 +259,7 @@ METRICS: tuple[MetricRow, ...] = (
         name="thingpass_device_requests_total",
         kind="counter",
         attribute="device_requests",
-        help="Requests of recognised devices over HTTP, by what they are about.",
+        help="Requests over HTTP of recognised devices, and for an identity, by what they are about.",
         label="endpoint",
     ),
     MetricRow(

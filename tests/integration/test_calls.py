@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -25,7 +27,7 @@ from tests.raw_mqtt import (
     subscribe,
     taken_apart,
 )
-from tests.running_server import RunningServer
+from tests.running_server import RunningServer, clean_environ
 
 CALLS = "v1/devices/me/rpc/request/+"
 MakeDevice = Callable[..., Device]
@@ -350,3 +352,27 @@ def test_waiting_callers_hear_that_the_server_stops(
     stopping.join()
     assert answer.status_code == 503
     assert "stops" in answer.text
+
+
+def test_the_command_line_calls_and_tells(device_with_certificate: MakeDevice) -> None:
+    device = device_with_certificate()
+    token = str(device.server.rest.headers["X-Authorization"]).removeprefix("Bearer ")
+    environ = clean_environ({"THINGPASS_URL": device.server.url, "THINGPASS_TOKEN": token})
+
+    def thingpass(*words: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "thingpass", *words]
+        return subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True)
+
+    with PahoDevice(device) as paho:
+        paho.subscribe(CALLS)
+        paho.subscribe("v1/devices/me/attributes")
+        with thingpass("rpc", device.name, "setGpio", '{"pin": 7}') as process:
+            message = paho.next_message()
+            assert json.loads(message.payload) == {"method": "setGpio", "params": {"pin": 7}}
+            paho.publish(message.topic.replace("request", "response"), '{"on": true}')
+            assert process.communicate(timeout=30) == ('{"on": true}\n', None)
+        with thingpass("attributes", "set", device.name, "interval=30") as process:
+            assert json.loads(paho.next_message().payload) == {"interval": 30}
+        with thingpass("attributes", "remove", device.name, "interval") as process:
+            assert json.loads(paho.next_message().payload) == {"deleted": ["interval"]}
+        assert process.returncode == 0

@@ -29,6 +29,8 @@ from tests.raw_mqtt import (
 )
 from tests.running_server import RunningServer, start_server
 from thingpass.devices.provisioning import FAILURES_PER_ADDRESS
+from thingpass.proto3.types import message_type
+from thingpass.servers.protobuf_provisioning import SCHEMA
 from thingpass.store.rows import PROVISION_ALLOW_CREATE, PROVISION_CHECK
 
 REQUEST, RESPONSE, CLAIM = "/provision/request", "/provision/response", "v1/devices/me/claim"
@@ -330,6 +332,27 @@ class TestStrategies:
         with open_session(device):
             connected = server.rest.get("/api/v2/connections").json()["data"]
             assert name in {each["deviceName"] for each in connected}
+
+    def test_request_in_protobuf_is_answered_in_protobuf(self, server: RunningServer) -> None:
+        name, request_type, response_type = (
+            new_name(),
+            *(message_type(SCHEMA, f"ProvisionDevice{each}Msg") for each in ("Request", "Response")),
+        )
+        request: Any = request_type(deviceName=name, credentialsType=2, gateway=True)
+        proof = request.provisionDeviceCredentialsMsg
+        proof.provisionDeviceKey, proof.provisionDeviceSecret = CREATING
+        request.credentialsDataProto.validateBasicMqttCredRequestMsg.clientId = name
+        with open_provisioning(server) as client:
+            for status, kind in ((1, 2), (3, 0)):  # SUCCESS with MQTT_BASIC, then FAILURE
+                payload = request.SerializeToString()
+                client.send(subscribe(RESPONSE, qos=0), publish(payload, topic=REQUEST, qos=0))
+                assert client.read_packet()[0] == 0x90
+                got = client.read_packet()
+                start = 1 + (2 if got[1] & 0x80 else 1)
+                answer: Any = response_type.FromString(got[start + 2 + len(RESPONSE) + 1 :])
+                assert (answer.status, answer.credentialsType) == (status, kind)
+        assert device_named(server, name)["additionalInfo"] == {"gateway": True}
+        assert log_in_code(server, client_id=name) == 0
 
     def test_taken_name_and_taken_credentials_fail_and_leave_nothing(self, server: RunningServer) -> None:
         name, other = new_name(), new_name()

@@ -9,6 +9,8 @@ from typing import Any, Literal, Self
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from tests.device import Device
 
@@ -32,8 +34,11 @@ class PahoDevice:
         with_certificate: bool = True,
         user_name: str | None = None,
         client_id: str = "",
+        clean_start: bool = True,
+        session_expiry_s: int | None = None,
         transport: Literal["tcp", "websockets"] = "tcp",
     ) -> None:
+        """`clean_start` is clean session in MQTT 3; `session_expiry_s` is for MQTT 5."""
         self.messages: queue.Queue[mqtt.MQTTMessage] = queue.Queue()
         self.result: int | None = None
         self.reason_string: str | None = None
@@ -43,8 +48,17 @@ class PahoDevice:
         self._disconnected: queue.Queue[int] = queue.Queue()
         self._port = device.port if transport == "tcp" else device.server.wss_port
         self.client = mqtt.Client(
-            CallbackAPIVersion.VERSION2, client_id=client_id, protocol=version, transport=transport
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            protocol=version,
+            transport=transport,
+            clean_session=None if version is MQTT_5 else clean_start,
         )
+        self._options: dict[str, Any] = {}
+        if version is MQTT_5:
+            self._options = {"clean_start": clean_start, "properties": Properties(PacketTypes.CONNECT)}
+            if session_expiry_s is not None:
+                self._options["properties"].SessionExpiryInterval = session_expiry_s
         self.client.tls_set_context(_context(device, tls_version, with_certificate))
         if user_name is not None:
             self.client.username_pw_set(user_name)
@@ -56,7 +70,7 @@ class PahoDevice:
         self.client.on_disconnect = lambda _c, _d, _f, reason, _p: self._disconnected.put(reason.value)
 
     def __enter__(self) -> Self:
-        self.client.connect("127.0.0.1", self._port, keepalive=30)
+        self.client.connect("127.0.0.1", self._port, keepalive=30, **self._options)
         self.client.loop_start()
         self._answers.get(timeout=PATIENCE_S)
         return self

@@ -92,6 +92,39 @@ def test_mosquitto_sub_is_granted_its_topics(device_with_certificate: MakeDevice
     assert "Subscribed (mid: 1): 1, 1" in done.stdout
 
 
+@pytest.mark.needs("mosquitto_rr")
+@pytest.mark.parametrize("version", ["mqttv311", "mqttv5"])
+def test_mosquitto_rr_calls_the_server(device_with_certificate: MakeDevice, version: str) -> None:
+    device = device_with_certificate()
+    done = run(
+        "mosquitto_rr",
+        device,
+        *("-W", "10", "-q", "1", "-m", '{"method": "getDeviceInfo"}'),
+        *("-t", "v1/devices/me/rpc/request/1", "-e", "v1/devices/me/rpc/response/1"),
+        version=version,
+    )
+    assert done.returncode == 0, done.stderr
+    info = json.loads(done.stdout)
+    assert (info["id"], info["name"], info["profile"]) == (device.id, device.name, "default")
+
+
+@pytest.mark.needs("mosquitto_sub")
+@pytest.mark.parametrize("version", ["mqttv31", "mqttv311", "mqttv5"])
+def test_mosquitto_sub_hears_calls_and_attributes(device_with_certificate: MakeDevice, version: str) -> None:
+    device = device_with_certificate()
+    rest = device.server.rest
+    body = {"method": "reboot", "params": {"in": 5}, "persistent": True, "timeout": 60_000}
+    rest.post(f"/api/rpc/oneway/{device.id}", json=body).raise_for_status()
+    done = run(
+        "mosquitto_sub",
+        device,
+        *("-C", "1", "-W", "10", "-q", "1", "-t", "v1/devices/me/rpc/request/+"),
+        version=version,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"method": "reboot", "params": {"in": 5}}
+
+
 @pytest.mark.needs("mosquitto_rr", "mosquitto_pub")
 def test_mosquitto_rr_gets_its_attributes(device_with_certificate: MakeDevice) -> None:
     device = device_with_certificate()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,22 +25,40 @@ PROGRAM = Path(__file__).with_name("tb_device.py")
 @pytest.mark.needs(str(TB_CLIENT))
 def test_telemetry_and_attributes_work_unmodified(device_with_certificate: Callable[..., Device]) -> None:
     device = device_with_certificate()
-    done = subprocess.run(
+    rest = device.server.rest
+    with subprocess.Popen(
         [sys.executable, PROGRAM, str(device.port), device.ca_file, device.combined_file],
         env=clean_environ({"PYTHONPATH": str(TB_CLIENT)}),
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == {
+    ) as process:
+        watchdog = threading.Timer(60, process.kill)
+        watchdog.start()
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line == "listening\n":
+                break
+        answer = rest.post(f"/api/rpc/twoway/{device.id}", json={"method": "double", "params": {"n": 21}})
+        attributes = f"/api/plugins/telemetry/DEVICE/{device.id}"
+        rest.post(f"{attributes}/attributes/SHARED_SCOPE", json={"interval": 30}).raise_for_status()
+        rest.delete(f"{attributes}/SHARED_SCOPE", params={"keys": "mode"}).raise_for_status()
+        stdout, stderr = process.communicate()
+        watchdog.cancel()
+    assert process.returncode == 0, stdout + stderr
+    assert (answer.status_code, answer.text) == (200, '{"doubled":42}')
+    assert json.loads(stdout.splitlines()[-1]) == {
         "connected": True,
         "telemetry": True,
         "telemetry with time": True,
-        "attributes": True,
+        "attributes": [True, {"interval": 30}, {"deleted": ["mode"]}],
         "claim": True,
         "requested attributes": [{"client": {"model": "T-1000"}}, None],
+        "current time": True,
+        "limits received": True,
+        "interval": {"interval": 30},
+        "called": [True, {"method": "double", "params": {"n": 21}}],
+        "shared": [{"shared": {"interval": 30}}, None],
     }
     latest = device.latest()
     assert {key: latest[key] for key in ("temperature", "enabled", "version")} == {

@@ -35,6 +35,8 @@ COMMANDS: tuple[Entry, ...] = (
     Entry("keygen", "keygen", "Make the keys and certificates of the server and of devices."),
     Entry("device", "device", "Add, list, show and remove devices; set their credentials."),
     Entry("profile", "profile", "Topics, payload formats and provisioning of kinds of devices."),
+    Entry("attributes", "attributes", "List, set and remove attributes of devices."),
+    Entry("rpc", "rpc", "Call a device and show its answer."),
     Entry("customer", "customer", "Add, list and remove customers and their users."),
     Entry("telemetry", "telemetry", "Read what devices have sent."),
     Entry("connections", "connections", "Show who is connected, or who was refused and why."),

@@ -13,7 +13,7 @@ import json
 import os
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote, urlencode, urlsplit
@@ -30,7 +30,7 @@ MAXIMUM_ANSWER = 64 * 1024 * 1024  # bytes; more is not from us
 TOKEN_EXPIRED = 11  # ThingsBoard's errorCode (REST reference, 1.4)
 
 Shape = TypeVar("Shape")
-Query = Mapping[str, "str | int | bool | None"]
+Query = Mapping[str, "str | int | bool | None"] | Sequence[tuple[str, str]]
 
 
 class ErrorBody(msgspec.Struct, frozen=True, rename="camel"):
@@ -106,53 +106,78 @@ class RestClient:
     def get(self, path: str, query: Query | None = None) -> Answer:
         return self._ask("GET", path, query)
 
-    def post(self, path: str, body: object = None, query: Query | None = None) -> Answer:
-        return self._ask("POST", path, query, b"" if body is None else json.dumps(body).encode())
+    def post(
+        self,
+        path: str,
+        body: object = None,
+        query: Query | None = None,
+        *,
+        timeout_s: float | None = None,
+    ) -> Answer:
+        content = b"" if body is None else json.dumps(body).encode()
+        return self._ask("POST", path, query, content, timeout_s=timeout_s)
 
     def delete(self, path: str, query: Query | None = None) -> Answer:
         return self._ask("DELETE", path, query)
 
-    def _ask(self, method: str, path: str, query: Query | None, body: bytes | None = None) -> Answer:
-        status, answer = self._exchange(method, path, query, body)
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        query: Query | None,
+        body: bytes | None = None,
+        *,
+        timeout_s: float | None = None,
+    ) -> Answer:
+        status, answer = self._exchange(method, path, query, body, timeout_s=timeout_s)
         if status == 401 and self._login is not None and _read_error(answer).error_code == TOKEN_EXPIRED:
             self._renew(self._login)
-            status, answer = self._exchange(method, path, query, body)
+            status, answer = self._exchange(method, path, query, body, timeout_s=timeout_s)
         if 200 <= status < 300:
             return Answer(self.url, answer)
         raise self._refused(status, answer)
 
     def _exchange(
-        self, method: str, path: str, query: Query | None, body: bytes | None, *, anonymous: bool = False
+        self,
+        method: str,
+        path: str,
+        query: Query | None,
+        body: bytes | None,
+        *,
+        anonymous: bool = False,
+        timeout_s: float | None = None,
     ) -> tuple[int, bytes]:
+        timeout_s = timeout_s or TIMEOUT_S
         parts = urlsplit(self.url)
         target = parts.path.rstrip("/") + path
         if query is not None:
+            pairs = query.items() if isinstance(query, Mapping) else query
             target += "?" + urlencode(
-                {key: _query_text(value) for key, value in query.items() if value is not None}
+                [(key, _query_text(value)) for key, value in pairs if value is not None]
             )
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
         if self._authorization is not None and not anonymous:
             headers["X-Authorization"] = self._authorization
         if parts.scheme == "https":
             connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-                parts.netloc, timeout=TIMEOUT_S
+                parts.netloc, timeout=timeout_s
             )
         else:
-            connection = http.client.HTTPConnection(parts.netloc, timeout=TIMEOUT_S)
+            connection = http.client.HTTPConnection(parts.netloc, timeout=timeout_s)
         try:
             connection.request(method, target, body, headers)
             response = connection.getresponse()
             return response.status, response.read(MAXIMUM_ANSWER)
         except (OSError, http.client.HTTPException) as error:
-            raise self._unreachable(error) from error
+            raise self._unreachable(error, timeout_s) from error
         finally:
             connection.close()
 
-    def _unreachable(self, error: Exception) -> Failure:
+    def _unreachable(self, error: Exception, timeout_s: float) -> Failure:
         start = "Start it with `thingpass up`, or set THINGPASS_URL to where it runs."
         match error:
             case TimeoutError():
-                return Failure(f"The server at {self.url} did not answer within {TIMEOUT_S:g} s.", start)
+                return Failure(f"The server at {self.url} did not answer within {timeout_s:g} s.", start)
             case ssl.SSLError():
                 return Failure(
                     f"No TLS connection to {self.url}: {error.reason}.", "Check the URL's https and port."

@@ -130,6 +130,14 @@ class Point(msgspec.Struct, frozen=True):
     value: bool | int | float | str | list[object] | dict[str, object] | None
 
 
+class Attribute(msgspec.Struct, frozen=True, rename="camel"):
+    """One attribute, in its own type."""
+
+    key: str
+    value: bool | int | float | str | list[object] | dict[str, object] | None
+    last_update_ts: int = 0
+
+
 Series = dict[str, list[Point]]
 
 

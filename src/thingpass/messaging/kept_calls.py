@@ -69,13 +69,15 @@ class KeptCalls:
         self._more: set[str] = set()  # devices of which not all calls were read
         self._loader: asyncio.Task[None] | None = None
         self._saving: set[asyncio.Task[None]] = set()
-        self._ending: set[str] = set()  # ids of calls whose end is not stored yet
+        self._unsaved: dict[str, KeptCall] = {}  # by id; of these the store does not know the latest yet
         self._looking_after: asyncio.Task[None] | None = None
+        self._closed = False
 
     def start(self) -> None:
         self._looking_after = asyncio.get_running_loop().create_task(self._look_after(), name="kept-calls")
 
     async def close(self) -> None:
+        self._closed = True
         tasks = [task for task in (self._looking_after, self._loader) if task is not None]
         for task in tasks:
             task.cancel()
@@ -143,6 +145,8 @@ class KeptCalls:
 
     def load(self, device_id: str, *, delivered: bool) -> None:
         """Reads the device's calls and offers them; `delivered`: those that were delivered, too."""
+        if self._closed:
+            return
         self._loading[device_id] = self._loading.get(device_id, False) or delivered
         if self._loader is None:
             self._loader = asyncio.get_running_loop().create_task(self._load_all(), name="kept-calls-loader")
@@ -152,12 +156,12 @@ class KeptCalls:
         self._loading.pop(device_id, None)
         self._more.discard(device_id)
         for call in self._calls.of(device_id):
-            _stop_timers(call)
+            call.stop_timers()
             self._calls.remove(call)
 
     def forget(self, call: KeptCall) -> None:
         """The call has ended."""
-        _stop_timers(call)
+        call.stop_timers()
         self._calls.remove(call)
         self._refill(call.device_id)
 
@@ -167,9 +171,8 @@ class KeptCalls:
             self.load(device_id, delivered=False)
 
     def expect_acknowledgement(self, call: KeptCall, within_s: float) -> None:
-        call.timers.append(
-            asyncio.get_running_loop().call_later(within_s, self._at, call, KeptCall.timed_out)
-        )
+        call.stop_listening_for_silence()
+        call.silence = asyncio.get_running_loop().call_later(within_s, self._at, call, KeptCall.timed_out)
 
     async def answered(self, device_id: str, request_id: int, payload: bytes) -> bool:
         """Returns when the answer is stored. Whether a call waited for it."""
@@ -178,7 +181,7 @@ class KeptCalls:
             row = await self._store.find_live_rpc_call(device_id, request_id)
             if row is None or row.oneway or row.expires_at_ms <= self._clock.now_ms():
                 return False
-            call = self._pending(row)
+            call = self._unsaved.get(row.id) or self._pending(row)
         if call.ended or call.request.oneway:
             return False
         call.was_answered(payload)
@@ -215,14 +218,14 @@ class KeptCalls:
         else:
             self._more.add(device_id)
         for row in rows:
-            if row.id in self._ending:
-                continue
             call = self._calls.find(device_id, row.request_id)
             if call is None:
-                call = self._pending(row)
+                call = self._unsaved.get(row.id) or self._pending(row)
+                if call.ended:
+                    continue
                 left_s = (row.expires_at_ms - self._clock.now_ms()) / 1000
-                call.timers.append(
-                    asyncio.get_running_loop().call_later(max(0.0, left_s), self._at, call, KeptCall.expired)
+                call.expiry = asyncio.get_running_loop().call_later(
+                    max(0.0, left_s), self._at, call, KeptCall.expired
                 )
                 self._calls.add(call)
             if delivered or not call.delivered:
@@ -241,8 +244,7 @@ class KeptCalls:
             self.forget(call)
 
     def _save(self, call: KeptCall) -> None:
-        if call.ended:
-            self._ending.add(call.row.id)
+        self._unsaved[call.row.id] = call
         if call.saving is None or call.saving.done():
             call.saving = asyncio.get_running_loop().create_task(self._save_all(call), name="kept-call-saver")
             self._saving.add(call.saving)
@@ -264,9 +266,9 @@ class KeptCalls:
 
     def _saved(self, call: KeptCall, task: asyncio.Task[None]) -> None:
         self._saving.discard(task)
-        self._ending.discard(call.row.id)
         if call.saving is task:
             call.saving = None
+            self._unsaved.pop(call.row.id, None)
         self._refill(call.device_id)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.warning("rpc.not_saved", device_id=call.device_id, problem=str(error))
@@ -287,9 +289,3 @@ class KeptCalls:
             except Exception:  # the edge of this task
                 log.exception("rpc.not_looked_after")
             await asyncio.sleep(LOOK_AFTER_EVERY_S)
-
-
-def _stop_timers(call: KeptCall) -> None:
-    for timer in call.timers:
-        timer.cancel()
-    call.timers.clear()

@@ -38,6 +38,7 @@ class Delivery(enum.Enum):
     """How far a call has come on its way to the device."""
 
     SENT = "sent"  # written to the device, which has not yet said that it has it
+    DELAYED = "delayed"  # the device is away; it gets it (SENT again) when it comes back to its session
     DELIVERED = "delivered"  # PUBACK; at QoS 0 and over HTTP as soon as it is written
     REFUSED = "refused"  # it can never be delivered: too large for the device, or the device refused it
 

@@ -57,10 +57,13 @@ class PendingCall:
         self.sent = False  # written to a device at least once
         self.delivered = False
         self.ended = False
-        self.timers: list[asyncio.TimerHandle] = []
+        self.expiry: asyncio.TimerHandle | None = None
 
     def was_sent(self) -> None:
         self.sent = True
+
+    def was_delayed(self) -> None:
+        """Its device is away and will get it when it is back."""
 
     def was_delivered(self) -> None:
         """A one-way call ends with it."""
@@ -77,6 +80,11 @@ class PendingCall:
 
     def expired(self) -> None:
         """Ends it."""
+
+    def stop_timers(self) -> None:
+        if self.expiry is not None:
+            self.expiry.cancel()
+            self.expiry = None
 
 
 class WaitingCall(PendingCall):
@@ -140,6 +148,21 @@ class KeptCall(PendingCall):
         self._changed = changed
         self.delivered = row.status == RpcStatus.DELIVERED
         self.saving: asyncio.Task[None] | None = None
+        self.silence: asyncio.TimerHandle | None = None  # until an acknowledgement is overdue
+
+    def stop_timers(self) -> None:
+        super().stop_timers()
+        self.stop_listening_for_silence()
+
+    def stop_listening_for_silence(self) -> None:
+        if self.silence is not None:
+            self.silence.cancel()
+            self.silence = None
+
+    def was_delayed(self) -> None:
+        self.stop_listening_for_silence()
+        if self.row.status in (RpcStatus.SENT, RpcStatus.TIMEOUT):
+            self._become(RpcStatus.QUEUED)
 
     def was_sent(self) -> None:
         super().was_sent()
@@ -148,9 +171,11 @@ class KeptCall(PendingCall):
 
     def was_delivered(self) -> None:
         super().was_delivered()
+        self.stop_listening_for_silence()
         self._become(RpcStatus.DELIVERED, ends=self.request.oneway)
 
     def was_lost(self) -> None:
+        self.stop_listening_for_silence()
         if self.row.status == RpcStatus.SENT:
             self._not_acknowledged(RpcStatus.QUEUED)
 

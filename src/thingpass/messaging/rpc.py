@@ -131,7 +131,7 @@ class RpcService:
         request = RpcRequest(self._new_id(device_id), method, params_json, oneway, started + timeout_s)
         call = WaitingCall(device_id, request, loop.create_future(), timeout_s)
         self._waiting.add(call)
-        call.timers.append(loop.call_at(request.expires_at, self._expire, call))
+        call.expiry = loop.call_at(request.expires_at, self._expire, call)
         self._offer(call)
         try:
             payload = await call.outcome
@@ -201,9 +201,9 @@ class RpcService:
         if call.ended or call.holder is not listener:
             return
         _ON_DELIVERY[delivery](call)
-        if delivery is Delivery.SENT:
-            if isinstance(call, KeptCall):
-                self.kept.expect_acknowledgement(call, ACKNOWLEDGED_WITHIN_S)
+        if delivery is Delivery.SENT and isinstance(call, KeptCall):
+            self.kept.expect_acknowledgement(call, ACKNOWLEDGED_WITHIN_S)
+        if delivery in (Delivery.SENT, Delivery.DELAYED):
             return
         call.holder = None
         self._forget_ended(call)
@@ -219,9 +219,7 @@ class RpcService:
         self._forget(call)
 
     def _forget(self, call: PendingCall) -> None:
-        for timer in call.timers:
-            timer.cancel()
-        call.timers.clear()
+        call.stop_timers()
         if isinstance(call, WaitingCall):
             self._waiting.remove(call)
         elif isinstance(call, KeptCall):
@@ -246,6 +244,7 @@ class RpcService:
 
 _ON_DELIVERY: Final[dict[Delivery, Callable[[PendingCall], None]]] = {
     Delivery.SENT: lambda call: call.was_sent(),
+    Delivery.DELAYED: lambda call: call.was_delayed(),
     Delivery.DELIVERED: lambda call: call.was_delivered(),
     Delivery.REFUSED: lambda call: call.was_refused(),
 }

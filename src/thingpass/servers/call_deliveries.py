@@ -27,6 +27,7 @@ class Sender(Protocol):
         *,
         properties: Properties | None = None,
         expires_at: float | None = None,
+        qos: int | None = None,
     ) -> int | None:
         """The packet identifier (0 at QoS 0); None if it was not sent, and then see `can_send()`."""
 
@@ -45,9 +46,12 @@ def send_call(
     topic: str,
     payload: bytes,
     properties: Properties | None = None,
+    qos: int | None = None,
 ) -> bool:
     """Whether the call was taken, as `RpcListener.rpc_requested` answers."""
-    packet_id = sender.publish_to_device(topic, payload, properties=properties, expires_at=request.expires_at)
+    packet_id = sender.publish_to_device(
+        topic, payload, properties=properties, expires_at=request.expires_at, qos=qos
+    )
     if packet_id is None:
         if not sender.can_send():
             return False

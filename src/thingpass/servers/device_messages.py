@@ -20,13 +20,7 @@ from thingpass.mqtt.properties import Properties
 from thingpass.mqtt.reason_codes import ReasonCode
 from thingpass.servers.device_claiming import receive_claim
 from thingpass.servers.device_payloads import AttributeRequest
-from thingpass.servers.device_topics import (
-    Purpose,
-    TopicRequest,
-    find_request,
-    is_answer_topic,
-    is_request_id,
-)
+from thingpass.servers.device_topics import Purpose, TopicRequest, find_answer, find_request, is_request_id
 from thingpass.servers.device_transport import DeviceTransport, Handler, RequestHandler
 from thingpass.servers.gateway_messages import GATEWAY_HANDLERS
 from thingpass.servers.gateway_session import GatewaySession
@@ -154,8 +148,10 @@ async def _answer_attribute_request(
     if wanted.wants_shared:
         shared = await attributes.find(device_id, SHARED_SCOPE, wanted.shared_keys)
     connection.acknowledge(message.packet_id)
-    codec = connection.transport.codec_down(request.topic)
-    _answer(connection, message, request, codec.attribute_response(request.id, client, shared))
+    answer, properties = _where_to_answer(message, request)
+    codec = connection.transport.codec_down(answer.topic)
+    payload = codec.attribute_response(answer.id, client, shared)
+    connection.send_to_device(answer.answer_topic, payload, properties)
 
 
 def _rpc_to_server(
@@ -164,49 +160,43 @@ def _rpc_to_server(
     method = codec.parse_rpc_method(message.payload)
     connection.acknowledge(message.packet_id)
     answer_json = answer_call(method, connection.messages, connection.device)
-    down = connection.transport.codec_down(request.topic)
-    _answer(connection, message, request, down.rpc_answer(request.id, answer_json))
+    answer, properties = _where_to_answer(message, request)
+    payload = connection.transport.codec_down(answer.topic).rpc_answer(answer.id, answer_json)
+    connection.send_to_device(answer.answer_topic, payload, properties)
+
+
+def _where_to_answer(
+    message: MessagePublished, request: TopicRequest
+) -> tuple[TopicRequest, Properties | None]:
+    """MQTT5 4.10: Correlation Data comes back, a Response Topic is followed if it is one of the purpose's.
+
+    Any other one is ignored: a device cannot have anything published elsewhere.
+    """
+    asked = message.properties
+    if asked is None or (asked.response_topic is None and asked.correlation_data is None):
+        return request, None
+    wished = find_answer(asked.response_topic) if asked.response_topic is not None else None
+    if wished is None or wished.topic.purpose is not request.topic.purpose:
+        wished = request
+    data = asked.correlation_data
+    return wished, None if data is None else Properties(correlation_data=data)
 
 
 def _rpc_reply(
     connection: DeviceConnection, message: MessagePublished, codec: Codec, request: TopicRequest
 ) -> None:
     """Goes to who called; a reply that nobody waits for is acknowledged and dropped (2.7)."""
-    reply = codec.parse_rpc_reply(message.payload).encode()
-    number = int(request.id)
-    if number > LARGEST_REQUEST_ID or connection.messages.rpc.answered_at_once(
-        connection.device.id, number, reply
-    ):
+    reply, number = codec.parse_rpc_reply(message.payload).encode(), int(request.id)
+    rpc, device_id = connection.messages.rpc, connection.device.id
+    if number > LARGEST_REQUEST_ID or rpc.answered_at_once(device_id, number, reply):
         connection.acknowledge(message.packet_id)
     else:
         connection.run_in_order(_take_rpc_reply(connection, message.packet_id, number, reply))
 
 
-async def _take_rpc_reply(
-    connection: DeviceConnection, packet_id: int, request_id: int, reply: bytes
-) -> None:
-    await connection.messages.rpc.answered(connection.device.id, request_id, reply)
+async def _take_rpc_reply(connection: DeviceConnection, packet_id: int, number: int, reply: bytes) -> None:
+    await connection.messages.rpc.answered(connection.device.id, number, reply)
     connection.acknowledge(packet_id)
-
-
-def _answer(
-    connection: DeviceConnection, message: MessagePublished, request: TopicRequest, payload: bytes
-) -> None:
-    """Sends an answer, in MQTT 5 with the request's Correlation Data (MQTT5 4.10).
-
-    A Response Topic is followed within the device API's answers alone: a device cannot have anything
-    published anywhere else.
-    """
-    asked = message.properties
-    if asked is None or (asked.response_topic is None and asked.correlation_data is None):
-        connection.send_to_device(request.answer_topic, payload)
-        return
-    wished = asked.response_topic
-    topic = wished if wished is not None and is_answer_topic(wished) else request.answer_topic
-    properties = None
-    if asked.correlation_data is not None:
-        properties = Properties(correlation_data=asked.correlation_data)
-    connection.send_to_device(topic, payload, properties)
 
 
 HANDLERS: Final[dict[Purpose, Handler]] = {

@@ -245,13 +245,8 @@ def parse_rpc_method(payload: bytes) -> str:
     return _text(members["method"], "method")
 
 
-def rpc_request(method: str, params_json: str) -> bytes:
-    """A call to the device (2.7); the parameters are put in as they are."""
-    return msgspec.json.encode({"method": method, "params": msgspec.Raw(params_json.encode())})
-
-
 def rpc_request_with_id(request_id: int, method: str, params_json: str) -> bytes:
-    """The same over HTTP, where no topic has the id (6)."""
+    """A call to a device over HTTP, where no topic has the id (6); the parameters stay as they are."""
     params = msgspec.Raw(params_json.encode())
     return msgspec.json.encode({"id": request_id, "method": method, "params": params})
 

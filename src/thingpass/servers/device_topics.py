@@ -211,13 +211,12 @@ LONGEST_REQUEST_TOPIC = 100  # characters; a longer name is no request, whatever
 
 _BY_NAME: Final = {row.publish: row for row in TOPICS if row.publish and "{" not in row.publish}
 _BY_TEMPLATE: Final = {row.publish: row for row in TOPICS if row.publish and "{" in row.publish}
+_ANSWERED: Final = (Purpose.ATTRIBUTE_REQUEST, Purpose.RPC_TO_SERVER)
+_BY_ANSWER: Final = {row.send: row for row in TOPICS if row.purpose in _ANSWERED}
 _BY_FILTER: Final = {
     row.subscribe: row for row in TOPICS if row.subscribe and row.purpose is not Purpose.PROVISION
 }
 """What a device may subscribe to. `/provision/response` is for connections that have no device."""
-_ANSWERS: Final = {
-    row.send for row in TOPICS if row.purpose in (Purpose.ATTRIBUTE_REQUEST, Purpose.RPC_TO_SERVER)
-}
 
 
 def fixed_topics() -> dict[str, Topic]:
@@ -252,14 +251,15 @@ def find_subscribable(topic_filter: str) -> Topic | None:
     if not is_request_id(request_id):
         return None
     row = _BY_FILTER.get(f"{prefix}/+")
-    return row if row is not None and row.purpose not in (Purpose.FIRMWARE, Purpose.SOFTWARE) else None
+    return row if row is not None and row.purpose in _ANSWERED else None
+
+
+def find_answer(name: str) -> TopicRequest | None:
+    """The row whose requests are answered on this topic, and the id in it; for MQTT 5's Response Topic."""
+    prefix, _, request_id = name.rpartition("/")
+    row = _BY_ANSWER.get(f"{prefix}/{{id}}")
+    return None if row is None or not is_request_id(request_id) else TopicRequest(row, request_id)
 
 
 def is_request_id(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= LONGEST_REQUEST_ID
-
-
-def is_answer_topic(name: str) -> bool:
-    """Whether the server sends answers to a device's requests there."""
-    prefix, _, request_id = name.rpartition("/")
-    return is_request_id(request_id) and f"{prefix}/{{id}}" in _ANSWERS

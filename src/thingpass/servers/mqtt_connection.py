@@ -125,6 +125,7 @@ class MqttConnection:
         "_endpoint",
         "_evidence",
         "_fd",
+        "_flushing",
         "_gateway",
         "_linger_until",
         "_misplaced",
@@ -158,6 +159,7 @@ class MqttConnection:
         self._device_session: MqttDeviceSession | None = None  # once something is sent to it unasked
         self._gateway: GatewaySession | None = None  # once a gateway speaks of devices behind it
         self._subscriptions = Subscriptions()
+        self._flushing = False
         self._paused = 0
         self._closed = False
         self._linger_until: float | None = None
@@ -278,9 +280,8 @@ class MqttConnection:
 
     def _connect_received(self, event: ConnectReceived) -> None:
         connect = event.connect
-        refusal = self._misplaced.mqtt
-        if refusal is not None:
-            self._refuse(Fault(refusal, {"client_id": connect.client_id}))
+        if self._misplaced.mqtt is not None:
+            self._refuse(Fault(self._misplaced.mqtt, {"client_id": connect.client_id}))
             return
         if asks_for_identity(connect):
             self._open_provisioning(connect)
@@ -406,10 +407,11 @@ class MqttConnection:
     # What the peer asks
 
     def _subscribe_requested(self, event: SubscribeRequested) -> None:
-        codes = self._subscriptions.subscribe(event.subscriptions, self.transport)
-        self._session.grant(event.packet_id, codes)
-        if self._subscriptions.wants_something_unasked(self.transport):
-            self._make_device_session().subscribed([each.topic_filter for each in event.subscriptions])
+        self._session.grant(
+            event.packet_id, self._subscriptions.subscribe(event.subscriptions, self.transport)
+        )
+        for purpose in self._subscriptions.unasked(event.subscriptions, self.transport):
+            self._make_device_session().subscribed(purpose)
 
     def _unsubscribe_requested(self, event: UnsubscribeRequested) -> None:
         codes = self._subscriptions.unsubscribe(event.topic_filters)
@@ -559,6 +561,7 @@ class MqttConnection:
         *,
         properties: Properties | None = None,
         expires_at: float | None = None,
+        qos: int | None = None,
     ) -> int | None:
         """The packet identifier (0 at QoS 0); None: not sent, being too large or at the end (`can_send()`).
 
@@ -567,7 +570,8 @@ class MqttConnection:
         if not self.can_send():
             return None
         session = self._session
-        qos = self._subscriptions.qos_for(topic)
+        if qos is None:
+            qos = self._subscriptions.qos_for(topic)
         packet_id = None
         if self._endpoint.unsent_bytes <= MOST_UNSENT_BYTES:
             now = self._services.loop.time()
@@ -576,13 +580,19 @@ class MqttConnection:
             )
         if packet_id is not None:
             self.messages.counters.messages_sent += 1
-            self._send()
+            if not self._flushing:  # one write for all that is sent in this turn of the loop
+                self._flushing = True
+                self._services.loop.call_soon(self._flush)
         elif session.backed_up or self._endpoint.unsent_bytes > MOST_UNSENT_BYTES:
             log.info("connection.too_far_behind", device=self._device_name)
             self._end_with(ReasonCode.QUOTA_EXCEEDED, TOO_FAR_BEHIND)
         else:
             log.info("message.too_large", device=self._device_name, topic=topic, size_bytes=len(payload))
         return packet_id
+
+    def _flush(self) -> None:
+        self._flushing = False
+        self._send()
 
     # `telemetry.ingest` reports
 

@@ -20,7 +20,7 @@ from thingpass.messaging.rpc import RpcService
 from thingpass.mqtt.properties import Properties
 from thingpass.mqtt.session_state import SessionState
 from thingpass.servers.call_deliveries import Deliveries, Sender, acknowledged, send_call
-from thingpass.servers.device_topics import Purpose
+from thingpass.servers.device_topics import Purpose, Topic
 from thingpass.servers.device_transport import DeviceTransport
 from thingpass.servers.payload_codecs import Codec
 from thingpass.servers.payload_faults import PayloadInvalid
@@ -42,7 +42,7 @@ class ToDevice(msgspec.Struct, frozen=True):
 class DeviceLink(Sender, Protocol):
     """A connection, as far as messages to its device are concerned."""
 
-    transport: DeviceTransport  # in what topics and formats the device is spoken to
+    transport: DeviceTransport
 
 
 class MqttDeviceSession:
@@ -71,48 +71,40 @@ class MqttDeviceSession:
         self.client_id = client_id
         self.subscriptions = subscriptions
         self._link: DeviceLink | None = link
-        self._deliveries: Deliveries = {}
+        self._deliveries: Deliveries | None = None
         self._changed_keys: dict[str, None] | None = None
         self.state: SessionState | None = None  # of a session whose device is away
 
     # The life of the session
 
-    def subscribed(self, filters: Sequence[str]) -> None:
-        """The device subscribed to these; each time to calls, all that wait are sent (device API, 2.7)."""
-        link = self._link
-        if link is None:
-            return
-        rows = [link.transport.find_subscribable(topic_filter) for topic_filter in filters]
-        purposes = {row.purpose for row in rows if row is not None}
-        if Purpose.ATTRIBUTES in purposes and self._wants(Purpose.ATTRIBUTES, link):
+    def subscribed(self, purpose: Purpose) -> None:
+        """The device subscribed to this; each time to calls, all that wait are sent (device API, 2.7)."""
+        if purpose is Purpose.ATTRIBUTES:
             self._to_device.pushes.listen(self.device_id, self)
-        if Purpose.RPC_TO_DEVICE in purposes and self._wants(Purpose.RPC_TO_DEVICE, link):
+        else:
             self._to_device.rpc.listen(self.device_id, self)
 
     def unsubscribed(self) -> None:
-        link = self._link
-        if link is None:
-            return
-        if not self._wants(Purpose.ATTRIBUTES, link):
+        """The device unsubscribed from something."""
+        if self._wanted(Purpose.ATTRIBUTES) is None:
             self._to_device.pushes.leave(self.device_id, self)
-        if not self._wants(Purpose.RPC_TO_DEVICE, link):
+        if self._wanted(Purpose.RPC_TO_DEVICE) is None:
             self._to_device.rpc.leave(self.device_id, self)
-
-    def _wants(self, purpose: Purpose, link: DeviceLink) -> bool:
-        return self.subscriptions.find(purpose, link.transport) is not None
 
     def go_away(self, state: SessionState) -> None:
         """The connection is gone, the session stays."""
         self.state = state
         self._link = None
+        self._report_all(Delivery.DELAYED)
 
     def come_back(self, link: DeviceLink) -> None:
         """The device is there again; what it did not acknowledge is on its way already."""
         self._link, self.state = link, None
+        self._report_all(Delivery.SENT)
         keys, self._changed_keys = self._changed_keys, None
         if keys:
             self._to_device.pushes.push_again(self.device_id, keys)
-        if self._wants(Purpose.RPC_TO_DEVICE, link):
+        if self._wanted(Purpose.RPC_TO_DEVICE) is not None:
             self._to_device.rpc.resume(self.device_id, self)
 
     def end(self) -> None:
@@ -120,7 +112,7 @@ class MqttDeviceSession:
         self._link = self.state = None
         self._to_device.pushes.leave(self.device_id, self)
         self._to_device.rpc.leave(self.device_id, self)
-        self._deliveries.clear()
+        self._deliveries = None
 
     @property
     def has_missed_too_much(self) -> bool:
@@ -140,21 +132,19 @@ class MqttDeviceSession:
         self._push(lambda codec: codec.attributes_removal(keys), keys)
 
     def rpc_requested(self, request: RpcRequest, report: ReportDelivery) -> bool:
-        link = self._link
-        if link is None or not link.can_send():
+        link, wanted = self._link, self._wanted(Purpose.RPC_TO_DEVICE)
+        if link is None or wanted is None:
             return False
-        found = self.subscriptions.find(Purpose.RPC_TO_DEVICE, link.transport)
-        if found is None:
-            return False
-        row, request_id = found[0], str(request.id)
+        (row, qos), request_id = wanted, str(request.id)
         try:
-            payload = link.transport.codec_down(row).rpc_request(
-                request_id, request.method, request.params_json
-            )
+            codec = link.transport.codec_down(row)
+            payload = codec.rpc_request(request_id, request.method, request.params_json)
         except PayloadInvalid as error:
-            log.warning("rpc.not_said", device_id=self.device_id, problem=error.sentence)
+            log.info("call.not_expressible", device_id=self.device_id, problem=error.sentence)
             report(Delivery.REFUSED)
             return True
+        if self._deliveries is None:
+            self._deliveries = {}
         return send_call(
             link,
             self._deliveries,
@@ -166,24 +156,35 @@ class MqttDeviceSession:
             properties=Properties(
                 response_topic=row.topic_to_publish(request_id), correlation_data=request_id.encode()
             ),
+            qos=qos,
         )
+
+    def _report_all(self, delivery: Delivery) -> None:
+        for report, _ in tuple((self._deliveries or {}).values()):
+            report(delivery)
 
     def delivered(self, packet_id: int, reason_code: int) -> None:
         """The device acknowledged what was sent under this identifier."""
-        acknowledged(self._deliveries, packet_id, reason_code)
+        if self._deliveries:
+            acknowledged(self._deliveries, packet_id, reason_code)
+
+    def _wanted(self, purpose: Purpose) -> tuple[Topic, int] | None:
+        """The topic and the QoS for this; None: the device is away, or has not subscribed."""
+        link = self._link
+        if link is None or not link.can_send():
+            return None
+        return self.subscriptions.find(purpose, link.transport)
 
     def _push(self, write: Callable[[Codec], bytes], keys: Iterable[str]) -> None:
-        link = self._link
-        if link is not None and link.can_send():
-            found = self.subscriptions.find(Purpose.ATTRIBUTES, link.transport)
-            if found is None:
-                return
+        link, wanted = self._link, self._wanted(Purpose.ATTRIBUTES)
+        if link is not None and wanted is not None:
+            row, qos = wanted
             try:
-                payload = write(link.transport.codec_down(found[0]))
+                payload = write(link.transport.codec_down(row))
             except PayloadInvalid as error:
-                log.warning("attributes.not_said", device_id=self.device_id, problem=error.sentence)
+                log.info("attributes.not_expressible", device_id=self.device_id, problem=error.sentence)
                 return
-            link.publish_to_device(found[0].topic_to_send(), payload)
+            link.publish_to_device(row.topic_to_send(), payload, qos=qos)
         if link is None or not link.can_send():  # or it ended over this
             self._note(keys)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Iterator
 from typing import Final
 
 from thingpass.servers.misplaced import MQTT_PORT, WEBSOCKET_PORT, Misplaced
@@ -16,21 +17,36 @@ from thingpass.tls.evidence import Evidence
 LOOK_EVERY_S: Final = 0.02  # while connections end
 
 
+class MqttConnections(Collection[MqttConnection]):
+    """Those of all listeners; a set for each, so that they are counted by listener without a counter."""
+
+    def __init__(self) -> None:
+        self._of_listener: dict[str, set[MqttConnection]] = {}
+
+    def of(self, listener: str) -> set[MqttConnection]:
+        return self._of_listener.setdefault(listener, set())
+
+    def __len__(self) -> int:
+        return sum(map(len, self._of_listener.values()))
+
+    def __iter__(self) -> Iterator[MqttConnection]:
+        return itertools.chain.from_iterable(self._of_listener.values())
+
+    def __contains__(self, connection: object) -> bool:
+        return any(connection in each for each in self._of_listener.values())
+
+
 class MqttReception:
     def __init__(
-        self, services: ConnectionServices, *, connections: Callable[[], int], max_connections: int
+        self, services: ConnectionServices, *, connections: MqttConnections, max_connections: int
     ) -> None:
-        """`connections` counts those of all listeners of MQTT: the limit is on them together."""
+        """`connections`: those of all listeners, because the limit is on them together."""
         self._services = services
         self._connections = connections
         self.max_connections = max_connections
 
     def has_room(self) -> bool:
-        return self._connections() < self.max_connections
-
-    @property
-    def connections(self) -> Collection[MqttConnection]:
-        return self._services.open_connections
+        return len(self._connections) < self.max_connections
 
     def __len__(self) -> int:
         """Connections that are open."""
@@ -59,10 +75,13 @@ class WebSocketReception(MqttReception):
     """Behind the listeners of MQTT over WebSocket: a handshake of its own comes before MQTT."""
 
     def __init__(
-        self, services: ConnectionServices, *, connections: Callable[[], int], max_connections: int
+        self, services: ConnectionServices, *, connections: MqttConnections, max_connections: int
     ) -> None:
         super().__init__(services, connections=connections, max_connections=max_connections)
         self._arrivals: set[WebSocketArrival] = set()
+
+    def has_room(self) -> bool:
+        return len(self._connections) + len(self._arrivals) < self.max_connections
 
     def __len__(self) -> int:
         return super().__len__() + len(self._arrivals)

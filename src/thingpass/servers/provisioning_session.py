@@ -11,10 +11,11 @@ open one.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
-from thingpass.devices.provisioning import Asker, ProvisioningService, ProvisionRequest
+from thingpass.devices.provisioning import Asker, ProvisionAnswer, ProvisioningService, ProvisionRequest
 from thingpass.identity import refusals
 from thingpass.mqtt.events import MessagePublished
 from thingpass.mqtt.packets import Connect
@@ -27,6 +28,7 @@ from thingpass.servers.device_payloads_onboarding import (
 from thingpass.servers.device_topics import PROVISION, Topic
 from thingpass.servers.device_transport import DeviceTransport, Route
 from thingpass.servers.payload_codecs import JSON, Codec
+from thingpass.servers.payload_faults import PayloadInvalid
 from thingpass.servers.protocol_refusals import Fault
 from thingpass.tls.evidence import Evidence
 
@@ -40,6 +42,13 @@ LASTS_S: Final = 60.0
 
 MOST_SESSIONS: Final = 1_000
 MOST_REQUESTS: Final = 100  # of one connection
+
+PROTOBUF_STARTS: Final = tuple(
+    bytes([field << 3 | wire]) for field, wire in ((1, 2), (2, 0), (3, 2), (4, 2), (5, 0))
+)
+"""The first bytes that a request in protobuf can have; everything else costs no look at it."""
+
+Writer: TypeAlias = Callable[[ProvisionAnswer], bytes]
 
 
 def asks_for_identity(connect: Connect) -> bool:
@@ -115,26 +124,47 @@ class ProvisioningSession:
         self._on_close()
 
     def _receive(self, connection: DeviceConnection, message: MessagePublished, codec: Codec) -> None:
-        """Raises PayloadInvalid for what is no JSON object; the connection answers as for a device."""
+        """Raises PayloadInvalid for what is neither JSON nor protobuf; it is answered as for a device."""
         self._requests += 1
         if self._requests > MOST_REQUESTS:
             connection.disconnect(ReasonCode.QUOTA_EXCEEDED, "Too many requests on one connection.")
             return
         try:
-            request = parse_provision_request(message.payload)
+            request, write = _read_request(message.payload)
         except ProvisionRequestInvalid as error:
             connection.acknowledge(message.packet_id, ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR)
             connection.disconnect(ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR, error.sentence)
             return
-        connection.run_in_order(self._answer(connection, message.packet_id, request))
+        connection.run_in_order(self._answer(connection, message.packet_id, request, write))
 
-    async def _answer(self, connection: DeviceConnection, packet_id: int, request: ProvisionRequest) -> None:
+    async def _answer(
+        self, connection: DeviceConnection, packet_id: int, request: ProvisionRequest, write: Writer
+    ) -> None:
         answer = await self._service.provision(request, self._asker)
         if not self._was_answered:
             self._was_answered = True
             self.ends_at = self._now() + LASTS_S
         connection.acknowledge(packet_id)
-        connection.send_to_device(PROVISION.topic_to_send(), provision_response(answer))
+        connection.send_to_device(PROVISION.topic_to_send(), write(answer))
+
+
+def _read_request(payload: bytes) -> tuple[ProvisionRequest, Writer]:
+    """JSON is tried first, then protobuf (2.9); the answer is written in what was read.
+
+    Raises PayloadInvalid, which speaks of JSON, and ProvisionRequestInvalid.
+    """
+    try:
+        return parse_provision_request(payload), provision_response
+    except PayloadInvalid:
+        if payload[:1] not in PROTOBUF_STARTS:
+            raise
+        from thingpass.servers import protobuf_provisioning
+
+        with contextlib.suppress(PayloadInvalid):
+            request = protobuf_provisioning.parse_request(payload)
+            if request is not None:
+                return request, protobuf_provisioning.response
+        raise
 
 
 class ProvisioningTransport(DeviceTransport, frozen=True, kw_only=True):

@@ -63,8 +63,14 @@ class Subscriptions:
                 return row, qos
         return None
 
-    def wants_something_unasked(self, transport: DeviceTransport) -> bool:
-        return any(self.find(purpose, transport) is not None for purpose in SENT_UNASKED)
+    def unasked(self, subscriptions: Sequence[Subscription], transport: DeviceTransport) -> list[Purpose]:
+        """Which of what is sent unasked these SUBSCRIBEs ask for, if they were granted."""
+        purposes: list[Purpose] = []
+        for subscription in subscriptions:
+            row = transport.find_subscribable(subscription.topic_filter)
+            if row is not None and row.purpose in SENT_UNASKED and subscription.topic_filter in self._granted:
+                purposes.append(row.purpose)
+        return list(dict.fromkeys(purposes))
 
     def qos_for(self, topic: str) -> int:
         """That of the subscription whose filter matches, else 1 (device API reference, 2.3)."""

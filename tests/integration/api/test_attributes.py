@@ -79,3 +79,30 @@ async def test_body_that_cannot_be_saved(api: Api, device_id, content, start):
     assert answer.status_code == 400
     assert answer.text.startswith(start)
     assert (await api.admin.get(f"{ROOT}/DEVICE/{device_id}/values/attributes")).json() == []
+
+
+@pytest.mark.parametrize("scope", ["CLIENT_SCOPE", "SERVER_SCOPE", "SHARED_SCOPE"])
+async def test_removed_from_any_scope(api: Api, device_id, scope):
+    await api.services.attributes.save(device_id, scope, {"a": 1, "b,c": 2, "d": 3, "e": 4})
+    heard = []
+    api.services.bus.subscribe(SharedAttributesChanged, heard.append)
+    answer = await api.admin.delete(f"{ROOT}/DEVICE/{device_id}/{scope}?keys=a,absent")
+    assert (answer.status_code, answer.content) == (200, b"")
+    answer = await api.admin.delete(f"{ROOT}/{device_id}/{scope}?key=b,c&key=d")
+    assert (answer.status_code, answer.content) == (200, b"")
+    left = await api.admin.get(f"{ROOT}/DEVICE/{device_id}/keys/attributes/{scope}")
+    assert left.json() == ["e"]
+    told = [("a", "absent"), ("b,c", "d")] if scope == "SHARED_SCOPE" else []
+    assert [message.keys for message in heard] == told
+
+
+async def test_removing_needs_keys_a_scope_and_an_own_device(api: Api, device_id):
+    path = f"{ROOT}/DEVICE/{device_id}/SHARED_SCOPE"
+    for query in ("", "?keys=", "?keys=,"):
+        answer = await api.admin.delete(path + query)
+        assert_plain(answer, 400, "Empty keys: [] Name them in ?keys=, separated by commas.")
+    assert_error(await api.admin.delete(f"{ROOT}/DEVICE/{device_id}/MY_SCOPE?keys=a"), 400, 31)
+    foreign = await api.add_foreign_device()
+    for other in (f"{ROOT}/DEVICE/{foreign.id}", f"{ROOT}/{foreign.id}"):
+        answer = await api.admin.delete(f"{other}/SHARED_SCOPE?keys=a")
+        assert_plain(answer, 404, "Device with requested id wasn't found!")

@@ -560,8 +560,8 @@ def test_whatever_the_bytes_nothing_but_payload_invalid_comes_out(payload: bytes
 def test_what_is_stored_can_be_sent_back(payload: str) -> None:
     try:
         samples = parse_telemetry(payload.encode(), NOW)
-    except PayloadInvalid:  # such as 0.0000000001E-990, which would be 1,000 digits
-        samples = []
+    except PayloadInvalid:  # a number of more digits than are taken: nothing is stored
+        return
     for sample in samples:
         told = json.loads(attributes_update(sample.values))
         assert told.keys() == sample.values.keys()

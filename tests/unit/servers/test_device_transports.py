@@ -71,7 +71,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     await store.open()
     tenant = await ensure_default_tenant(store, clock)
     connections: set[FakeConnection] = set()
-    transports = DeviceTransports(store, bus, lambda: connections)
+    transports = DeviceTransports(store, bus, lambda: list(connections))
     yield House(
         store,
         bus,

@@ -20,6 +20,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from thingpass.api.device_api.attribute_updates import get_attribute_updates
 from thingpass.api.device_api.exchange import ClientGone, Exchange, PayloadTooLarge
 from thingpass.api.device_api.long_polls import NothingCame
+from thingpass.api.device_api.onboarding import post_claim, post_provision
+from thingpass.api.device_api.packages import get_firmware, get_software
 from thingpass.api.device_api.rpc import get_rpc, post_rpc, post_rpc_answer
 from thingpass.api.device_api.services import DeviceApiServices
 from thingpass.api.device_api.telemetry import get_attributes, post_attributes, post_telemetry
@@ -52,6 +54,7 @@ class Route(msgspec.Struct, frozen=True):
     path: str
     name: str
     handler: Handler
+    is_for_devices: bool = True  # False: for whoever asks, and `path` stands in the place of the token
 
 
 ROUTES: Final = (
@@ -62,6 +65,13 @@ ROUTES: Final = (
     Route("GET", "rpc", "rpc", get_rpc),
     Route("POST", "rpc", "rpc", post_rpc),
     Route("POST", "rpc/{}", "rpc/answer", post_rpc_answer),
+    Route("POST", "claim", "claim", post_claim),
+    Route("POST", "provision", "provision", post_provision, is_for_devices=False),
+)
+
+PACKAGE_ROUTES: Final = (
+    Route("GET", "firmware", "firmware", get_firmware),
+    Route("GET", "software", "software", get_software),
 )
 
 NOTHING_HERE: Final = "The device API has nothing at this path."
@@ -74,8 +84,10 @@ class DeviceApi:
         self._application = application
         self._services = services
         self._routes: dict[str, dict[str, Route]] = {}
-        for row in ROUTES:
-            self._routes.setdefault(row.path, {})[row.method] = row
+        self._open_routes: dict[str, dict[str, Route]] = {}
+        for row in ROUTES if services.downloads is None else (*ROUTES, *PACKAGE_ROUTES):
+            routes = self._routes if row.is_for_devices else self._open_routes
+            routes.setdefault(row.path, {})[row.method] = row
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not scope["path"].startswith(PREFIX):
@@ -93,7 +105,7 @@ class DeviceApi:
         exchange: Exchange | None = None
         try:
             token, path = _parts(scope)
-            methods, argument = self._find(path)
+            methods, argument = self._find(token, path)
             if not methods:
                 return JSONResponse(
                     error_body(Request(scope), 404, NOTHING_HERE, ITEM_NOT_FOUND, code="not-found"), 404
@@ -101,10 +113,12 @@ class DeviceApi:
             route = methods.get(scope["method"])
             if route is None:
                 return _not_allowed(scope, methods)
-            device = await self._identify(scope, token)
+            evidence = _evidence(scope)
+            exchange = Exchange(scope, receive, send, self._services, evidence, argument)
+            if route.is_for_devices:
+                exchange.device = await self._identify(evidence, token)
             counts = self._services.counters.device_requests
             counts[route.name] = counts.get(route.name, 0) + 1
-            exchange = Exchange(scope, receive, send, self._services, device, argument)
             await route.handler(exchange)
         except NothingCame:
             return Response(status_code=408)
@@ -121,17 +135,16 @@ class DeviceApi:
             return self._answer_unknown_error(scope, error, started=exchange is not None and exchange.started)
         return None
 
-    def _find(self, path: str) -> tuple[dict[str, Route], str]:
-        found = self._routes.get(path)
+    def _find(self, token: str, path: str) -> tuple[dict[str, Route], str]:
+        found = self._routes.get(path) if path else self._open_routes.get(token)
         if found is not None:
             return found, ""
         before, _, argument = path.rpartition("/")
         return self._routes.get(f"{before}/{{}}", {}), argument
 
-    async def _identify(self, scope: Scope, token: str) -> Device:
+    async def _identify(self, evidence: Evidence, token: str) -> Device:
         """Raises Unauthenticated, and Unavailable when nobody could be looked up. The refusal is recorded."""
         authentication = self._services.authentication
-        evidence = _evidence(scope)
         user_name = None if token == ME else token
         attempt = ConnectAttempt(client_id="", user_name=user_name, password=None, protocol_version=0)
         decision = authentication.decide_at_once(evidence, attempt)

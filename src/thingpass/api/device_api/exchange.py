@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from thingpass.api.device_api.services import DeviceApiServices
 from thingpass.errors import Invalid, ThingpassError
 from thingpass.store.rows import Device
+from thingpass.tls.evidence import Evidence
 
 JSON: Final = b"application/json"
 MOST_PARAMETERS: Final = 100
@@ -32,9 +33,9 @@ class ClientGone(Exception):
 
 
 class Exchange:
-    """`device` is who asks, `argument` what stands in the place of a route's `{}`."""
+    """`device` is who asks, where the route is for devices; `argument` stands in the place of its `{}`."""
 
-    __slots__ = ("_receive", "_send", "argument", "device", "scope", "services", "started")
+    __slots__ = ("_receive", "_send", "argument", "device", "evidence", "scope", "services", "started")
 
     def __init__(
         self,
@@ -42,14 +43,15 @@ class Exchange:
         receive: Receive,
         send: Send,
         services: DeviceApiServices,
-        device: Device,
+        evidence: Evidence,
         argument: str,
     ) -> None:
         self.scope = scope
         self._receive = receive
         self._send = send
         self.services = services
-        self.device = device
+        self.evidence = evidence
+        self.device: Device
         self.argument = argument
         self.started = False
 
@@ -118,8 +120,11 @@ class Exchange:
         await self._send({"type": "http.response.start", "status": 200, "headers": fields})
         await self._send({"type": "http.response.body", "body": first, "more_body": True})
         if size:
-            async for piece in pieces:
-                await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+            with self.watch_client() as gone:
+                async for piece in pieces:
+                    if gone.done():
+                        raise ClientGone  # the rest is not read for nobody
+                    await self._send({"type": "http.response.body", "body": piece, "more_body": True})
         await self._send({"type": "http.response.body", "body": b""})
 
     async def answer(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
+from thingpass.api.device_api.downloads import Downloads
 from thingpass.api.device_api.long_polls import LongPolls
 from thingpass.clock import Clock
+from thingpass.devices.claiming import ClaimService
+from thingpass.devices.provisioning import ProvisioningService
 from thingpass.identity.authentication import Authentication
 from thingpass.messaging.pushes import AttributePushes
 from thingpass.messaging.rpc import RpcService
@@ -26,6 +29,9 @@ class DeviceApiServices(msgspec.Struct, frozen=True, kw_only=True):
     pushes: AttributePushes
     rpc: RpcService
     polls: LongPolls
+    claims: ClaimService
+    provisioning: ProvisioningService
     server_methods: Asked  # what calls to the server are answered from
+    downloads: Downloads | None = None  # None: no updates over the air, and no paths for them
     counters: Counters
     clock: Clock
