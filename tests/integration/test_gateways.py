@@ -11,7 +11,7 @@ import pytest
 
 from tests import gateway as g
 from tests.gateway import Gateway, acknowledgement, assert_stays, heard, make_gateway, new_name
-from tests.raw_mqtt import subscribe
+from tests.raw_mqtt import publish, subscribe
 from tests.running_server import RunningServer
 
 
@@ -53,6 +53,36 @@ def test_what_was_acknowledged_survives_a_kill(start: Callable[..., RunningServe
         assert [g.latest(again, name) for name in names] == [{"a": 2}] * 50
     finally:
         again.stop()
+
+
+def test_messages_of_a_device_stay_in_their_order(gateway: Gateway) -> None:
+    """Also while it is being made, and while attributes are saved in between."""
+    one, other = new_name(), new_name()
+    with gateway.open() as client:
+        packets = []
+        for number in range(1, 41):
+            names = [one] if number % 3 else [one, other]
+            body = {name: [{"ts": 1000, "values": {"a": number}}] for name in names}
+            packets.append(publish(json.dumps(body).encode(), topic=g.TELEMETRY, packet_id=number))
+            if number % 10 == 0:
+                values = json.dumps({one: {"n": number}}).encode()
+                packets.append(publish(values, topic=g.ATTRIBUTES, packet_id=100 + number))
+        client.send(*packets)
+        assert [acknowledgement(client) for _ in packets] == [(0, "")] * 44
+        assert g.latest(gateway.server, one) == {"a": 40}
+        assert g.latest(gateway.server, other) == {"a": 39}
+        assert g.attributes(gateway.server, one) == {"n": 40}
+
+
+def test_qos_2(gateway: Gateway) -> None:
+    one, other = new_name(), new_name()
+    with gateway.open() as client:
+        gateway.say(client, g.TELEMETRY, {one: [{"a": 1}], other: [5]}, qos=2)
+        answer = client.read_packet()
+        assert (answer[0], answer[4]) == (0x50, 0x99)
+        gateway.say(client, g.TELEMETRY, {one: [{"a": 2}]}, qos=2)
+        assert client.read_packet() == b"\x50\x02\x00\x01"
+        assert g.latest(gateway.server, one) == {"a": 2}
 
 
 def test_client_attributes_are_stored_and_asked_for(gateway: Gateway) -> None:

@@ -139,6 +139,11 @@ class Session:
         return self.state >= State.CLOSING
 
     @property
+    def heard_at(self) -> float:
+        """When the client was last heard, or accepted."""
+        return self._heard_at
+
+    @property
     def unacknowledged(self) -> int:
         """Messages of QoS 1 and 2 from the client that wait for `acknowledge`."""
         return self._inbound.unacknowledged

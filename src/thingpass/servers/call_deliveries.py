@@ -11,8 +11,8 @@ from thingpass.messaging.listeners import Delivery, ReportDelivery, RpcRequest
 from thingpass.mqtt.properties import Properties
 from thingpass.mqtt.reason_codes import ReasonCode
 
-MOST_NOTED: Final = 200
-"""Twice the calls that may wait for one device; above it those whose time is over are forgotten."""
+FORGET_AT: Final = 200
+"""Twice the calls that may wait for one device. At every multiple of it, those whose time is over go."""
 
 Deliveries: TypeAlias = dict[int, tuple[ReportDelivery, float]]
 
@@ -76,7 +76,7 @@ def acknowledged(deliveries: Deliveries, packet_id: int, reason_code: int) -> No
 def _expect(
     deliveries: Deliveries, packet_id: int, report: ReportDelivery, expires_at: float, now: float
 ) -> None:
-    if len(deliveries) >= MOST_NOTED:  # of messages that were dropped, nobody hears more
+    if deliveries and len(deliveries) % FORGET_AT == 0:  # of messages that were dropped, nobody hears more
         for known in [known for known, delivery in deliveries.items() if delivery[1] <= now]:
             del deliveries[known]
     deliveries[packet_id] = (report, expires_at)

@@ -80,7 +80,7 @@ def _store(
         sub_device = gateway.sub_devices.get(name)
         if sub_device is None:
             continue  # not connected: it is among the problems
-        sub_device.heard_at = now
+        sub_device.spoken_of_at = now
         if samples:
             try:
                 ingest.append(sub_device.device.number, samples, None, 0)
@@ -134,7 +134,7 @@ async def _save_attributes(
     for name, values in parts.by_device.items():
         sub_device = gateway.sub_devices.get(name)
         if sub_device is not None:
-            sub_device.heard_at = now
+            sub_device.spoken_of_at = now
             names.append(name)
             saves.append(connection.messages.attributes.save(sub_device.device.id, CLIENT_SCOPE, values))
     # Side by side, so that the store commits them together.
@@ -163,7 +163,7 @@ async def _answer_attribute_request(
     except PartRefused as error:
         _answer(connection, message, [error.problem])
         return
-    sub_device.heard_at = gateway.time()
+    sub_device.spoken_of_at = gateway.time()
     scope = CLIENT_SCOPE if wanted.client else SHARED_SCOPE
     found = await connection.messages.attributes.find(sub_device.device.id, scope, wanted.keys)
     connection.acknowledge(message.packet_id)
@@ -220,7 +220,7 @@ def _rpc_reply(connection: DeviceConnection, message: MessagePublished, codec: C
     reply = gateway_payloads.parse_rpc_reply(message.payload)
     if gateway.knows((reply.device,)):
         sub_device = gateway.sub_devices[reply.device]
-        sub_device.heard_at = gateway.time()
+        sub_device.spoken_of_at = gateway.time()
         if connection.messages.rpc.answered_at_once(sub_device.device.id, reply.id, reply.data):
             connection.acknowledge(message.packet_id)
             return
@@ -257,7 +257,7 @@ async def _offer_claims(
         sub_device = gateway.sub_devices.get(name)
         if sub_device is None:
             continue  # not connected: it is among the problems
-        sub_device.heard_at = gateway.time()
+        sub_device.spoken_of_at = gateway.time()
         try:
             taken = await connection.messages.claims.offer(
                 sub_device.device.id, offer.secret, offer.duration_ms

@@ -8,6 +8,7 @@ it and a direct connection of the same device end each other; it listens for pus
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any, Final, Protocol
 
@@ -15,7 +16,7 @@ import msgspec
 import structlog
 
 from thingpass.bus.messages import DeviceUpdated
-from thingpass.devices.gateways import GatewayDevices, TooManyMade, may_speak_for
+from thingpass.devices.gateways import GatewayDevices, TooManyMade, may_speak_for, overwrites_activity
 from thingpass.errors import Forbidden, Invalid, NotFound, Unavailable
 from thingpass.messaging.listeners import ReportDelivery, RpcRequest
 from thingpass.messaging.presence import (
@@ -95,6 +96,10 @@ class GatewayLink(Sender, Protocol):
     @property
     def speaks_mqtt5(self) -> bool: ...
 
+    @property
+    def heard_at(self) -> float:
+        """When something was last heard of the gateway (monotonic, s)."""
+
     def run_in_order(self, work: Coroutine[Any, Any, None]) -> None: ...
 
 
@@ -109,14 +114,19 @@ class PartRefused(Exception):
 class SubDevice:
     """One device behind a gateway: what `messaging.listeners` and presence ask of a session."""
 
-    __slots__ = ("_session", "connection", "device", "heard_at", "name")
+    __slots__ = ("_session", "connection", "device", "name", "spoken_of_at")
 
     def __init__(self, session: GatewaySession, name: str, device: Device, connection: Connection) -> None:
         self._session = session
         self.name = name  # what the gateway calls it, also after somebody has renamed it
         self.device = device
         self.connection = connection
-        self.heard_at = session.time()
+        self.spoken_of_at = session.time()
+
+    @property
+    def heard_at(self) -> float:
+        """When something was last heard of the device (monotonic, s); still known after the session's end."""
+        return max(self.spoken_of_at, self._session.heard_for_all_at)
 
     def attributes_saved(self, values: Mapping[str, Value]) -> None:
         self._session.send(
@@ -148,6 +158,7 @@ class GatewaySession:
         "_closed",
         "_connection",
         "_deliveries",
+        "_is_heard_for_all",
         "_link",
         "_made",
         "_metrics",
@@ -172,6 +183,7 @@ class GatewaySession:
         self._closed = False
         self._metrics: GatewayMetrics | None = None
         self._metrics_timer: asyncio.TimerHandle | None = None
+        self._is_heard_for_all = overwrites_activity(device)
         services.sessions[device.id] = self
 
     def changed(self, device: Device) -> None:
@@ -182,6 +194,11 @@ class GatewaySession:
 
     def time(self) -> float:
         return self._link.time()
+
+    @property
+    def heard_for_all_at(self) -> float:
+        """When the gateway was heard, if that counts for its devices (reference 4, overwriteActivityTime)."""
+        return self._link.heard_at if self._is_heard_for_all else -math.inf
 
     # What the gateway says
 

@@ -546,6 +546,12 @@ class MqttConnection:
             log.error("connection.failed", device=self._device_name, exc_info=error)
             self._end_with(ReasonCode.UNSPECIFIED_ERROR, None)
 
+    # What `devices.states` asks
+
+    @property
+    def heard_at(self) -> float:
+        return self._session.heard_at
+
     # What `mqtt_device_session` needs of a connection
 
     def can_send(self) -> bool:
