@@ -17,12 +17,13 @@ from thingpass.api.device_limits import DeviceRequestLimits
 from thingpass.api.secret_files import load_or_make_local_secret
 from thingpass.api.services import ListenerAddress, Services
 from thingpass.bus.local import LocalBus
-from thingpass.bus.messages import CredentialsChanged, DeviceRemoved
+from thingpass.bus.messages import CredentialsChanged, DeviceRemoved, DeviceUpdated
 from thingpass.clock import SystemClock
 from thingpass.devices.activation import UserAccounts
 from thingpass.devices.claiming import ClaimService
 from thingpass.devices.customers import CustomerService
 from thingpass.devices.devices import DeviceService
+from thingpass.devices.gateways import GatewayDevices
 from thingpass.devices.ota import Ota, make_ota
 from thingpass.devices.ota_checks import check_assignable
 from thingpass.devices.profiles import ProfileService
@@ -40,6 +41,7 @@ from thingpass.mqtt.session import Limits
 from thingpass.servers.deadlines import DeadlineWheel
 from thingpass.servers.device_messages import MessageServices
 from thingpass.servers.device_transports import DeviceTransports
+from thingpass.servers.gateway_session import GatewayServices
 from thingpass.servers.http_listener import HttpListener
 from thingpass.servers.kept_sessions import KeptSessions
 from thingpass.servers.listeners import TcpListener, TlsListener
@@ -192,8 +194,18 @@ class Server:
         pushes = AttributePushes(attributes.find_shared, bus, self._counters)
         opened.push_async_callback(pushes.close)
 
+        to_device = ToDevice(pushes, rpc)
         claims = ClaimService(store, bus, self._counters, clock, settings.devices)
         provisioning = ProvisioningService(store, devices, self._refusal_log, self._counters, clock)
+        gateways = GatewayServices(
+            devices=GatewayDevices(devices),
+            presence=self._presence,
+            to_device=to_device,
+            ingest=ingest,
+            now_ms=clock.now_ms,
+            max_devices=settings.mqtt.max_gateway_devices,
+        )
+        bus.subscribe(DeviceUpdated, gateways.device_updated)
         connections = await self._open_mqtt(
             opened,
             store,
@@ -201,9 +213,10 @@ class Server:
             attributes,
             ota,
             authentication,
-            ToDevice(pushes, rpc),
+            to_device,
             claims,
             provisioning,
+            gateways,
         )
         services = Services(
             settings=settings.api,
@@ -264,6 +277,7 @@ class Server:
         to_device: ToDevice,
         claims: ClaimService,
         provisioning: ProvisioningService,
+        gateways: GatewayServices,
     ) -> ConnectionServices:
         settings, loop = self._settings, asyncio.get_running_loop()
         assert self._server_certificate is not None
@@ -301,6 +315,7 @@ class Server:
             provisioning=ProvisioningDesk(provisioning, loop.time),
             to_device=to_device,
             kept_sessions=kept_sessions,
+            gateways=gateways,
             limits=Limits(
                 maximum_packet_size=settings.mqtt.maximum_packet_size,
                 receive_maximum=settings.mqtt.receive_maximum,

@@ -77,6 +77,7 @@ class MqttSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_connections: int = 100_000
     maximum_session_expiry_s: int = 86_400
     max_kept_sessions: int = 10_000
+    max_gateway_devices: int = 1_000
 
 
 class RpcSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -281,6 +282,8 @@ SETTINGS: tuple[Setting, ...] = (
             help="The longest that a session is kept for a device that is away; 0 keeps none."),
     Setting("mqtt.max_kept_sessions", "MQTT_MAX_KEPT_SESSIONS", whole(0), unit="sessions",
             help="Sessions kept for devices that are away; the longest away goes first."),
+    Setting("mqtt.max_gateway_devices", "MQTT_MAX_GATEWAY_DEVICES", whole(1, 100_000), unit="devices",
+            help="Devices behind one gateway at a time, and new ones that one of its sessions may make."),
     Setting("rpc.kept_days", "RPC_KEPT_DAYS", whole(0, 36_500), unit="days",
             help="How long a persistent call can be read after its time has ended."),
     Setting("http.max_connections", "HTTP_MAX_CONNECTIONS", whole(1),

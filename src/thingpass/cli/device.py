@@ -31,19 +31,21 @@ device.add_command(credentials)
 @click.option(
     "--profile", help="The device's profile, made if there is none of this name. [default: default]"
 )
+@click.option("--gateway", is_flag=True, help="It connects other devices: it may speak for them.")
 @json_option
-def add(name: str, label: str | None, profile: str | None, as_json: bool) -> None:
+def add(name: str, label: str | None, profile: str | None, gateway: bool, as_json: bool) -> None:
     """Register a device. It gets a generated access token until it is given other credentials."""
     from thingpass.cli.rest_client import connect
     from thingpass.cli.shapes import Device
 
-    body = {"name": name, "label": label, "type": profile}
+    info = {"gateway": True} if gateway else None
+    body = {"name": name, "label": label, "type": profile, "additionalInfo": info}
     answer = connect().post("/api/device", {key: value for key, value in body.items() if value is not None})
     if as_json:
         print_json(answer.json())
         return
     added = answer.as_(Device)
-    click.echo(f"Device {added.name} is registered (id {added.id.id}).")
+    click.echo(f"{'Gateway' if gateway else 'Device'} {added.name} is registered (id {added.id.id}).")
     click.echo(f"Next: thingpass device credentials {quoted(added.name)} --x509 mqttclient.pub.pem")
 
 

@@ -153,6 +153,7 @@ class Connection(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     connected_at_ms: int
     tls_version: str | None = None
     fingerprint_sha256: str | None = None
+    via_gateway: str | None = None
 
 
 class Refusal(msgspec.Struct, frozen=True, rename="camel", kw_only=True):

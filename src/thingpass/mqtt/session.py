@@ -139,6 +139,11 @@ class Session:
         return self.state >= State.CLOSING
 
     @property
+    def heard_at(self) -> float:
+        """When the client was last heard, or accepted."""
+        return self._heard_at
+
+    @property
     def unacknowledged(self) -> int:
         """Messages of QoS 1 and 2 from the client that wait for `acknowledge`."""
         return self._inbound.unacknowledged
@@ -448,8 +453,8 @@ class Session:
         self._outbox.send_refusal(mqtt5, mqtt3, reason_string)
         self._close()
 
-    def acknowledge(self, packet_id: int, reason_code: int = 0) -> None:
-        """Answer one MessagePublished: PUBACK or PUBREC as its QoS needs.
+    def acknowledge(self, packet_id: int, reason_code: int = 0, reason_string: str | None = None) -> None:
+        """Answer one MessagePublished: PUBACK or PUBREC as its QoS needs, with words if they are wanted.
 
         MQTT 3 cannot say a failure: there the message counts as taken, so `disconnect` where that is wrong.
         """
@@ -457,10 +462,9 @@ class Session:
             return
         # [MQTT-3.4.2-1], [MQTT-3.5.2-1]: PUBACK and PUBREC have the same reason codes
         reason_code = permitted(reason_code, PacketType.PUBACK) if self._is_mqtt5 else 0
-        if self._inbound.settle(packet_id, reason_code) is PacketType.PUBACK:
-            self._outbox.send(PubAck(packet_id, reason_code))
-        else:
-            self._outbox.send(PubRec(packet_id, reason_code))
+        at_qos_1 = self._inbound.settle(packet_id, reason_code) is PacketType.PUBACK
+        packet = PubAck(packet_id, reason_code) if at_qos_1 else PubRec(packet_id, reason_code)
+        self._outbox.send_with_reason(packet, reason_string)
 
     def acknowledge_many(self, packet_ids: Sequence[int]) -> None:
         """Answer several MessagePublished with success, in the order given [MQTT-4.6.0-2]."""

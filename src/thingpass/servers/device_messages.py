@@ -26,6 +26,8 @@ from thingpass.servers.device_ota import Downloads, receive_ota_request
 from thingpass.servers.device_payloads import AttributeRequest
 from thingpass.servers.device_topics import Purpose, TopicRequest, find_answer, find_request, is_request_id
 from thingpass.servers.device_transport import DeviceTransport, Handler, RequestHandler
+from thingpass.servers.gateway_messages import GATEWAY_HANDLERS
+from thingpass.servers.gateway_session import GatewaySession
 from thingpass.servers.payload_codecs import Codec
 from thingpass.servers.payload_faults import PayloadInvalid
 from thingpass.servers.server_methods import answer_call
@@ -64,8 +66,18 @@ class DeviceConnection(Acknowledger, Protocol):
     @property
     def messages(self) -> MessageServices: ...
 
+    @property
+    def gateway(self) -> GatewaySession | None:
+        """The devices behind it; None: it is no gateway."""
+
+    @property
+    def speaks_mqtt5(self) -> bool: ...
+
     def acknowledge(self, packet_id: int, reason_code: int = 0) -> None:
         """At QoS 0 (packet id 0) nothing happens."""
+
+    def acknowledge_in_part(self, packet_id: int, reason_code: int, sentence: str) -> None:
+        """What could be used of the message is stored; MQTT 5 hears what could not. Sends at once."""
 
     def refuse_message(self, message: MessagePublished, error: PayloadInvalid) -> None: ...
     def disconnect(self, reason_code: ReasonCode, sentence: str) -> None:
@@ -220,6 +232,7 @@ HANDLERS: Final[dict[Purpose, Handler]] = {
     Purpose.TELEMETRY: _telemetry,
     Purpose.ATTRIBUTES: _client_attributes,
     Purpose.CLAIM: receive_claim,
+    **GATEWAY_HANDLERS,
 }
 """What is done with a message on a topic without a number in it. A purpose that has no row here or below is
 answered as an unknown topic."""

@@ -18,6 +18,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
+from thingpass.devices.gateways import is_gateway
 from thingpass.errors import ThingpassError, Unavailable
 from thingpass.identity.authentication import Authentication
 from thingpass.identity.decisions import Allowed, ConnectAttempt, Refused
@@ -53,6 +54,7 @@ from thingpass.servers.device_messages import MessageServices, receive_message
 from thingpass.servers.device_ota import Downloads
 from thingpass.servers.device_transport import DeviceTransport
 from thingpass.servers.device_transports import DEFAULT, DeviceTransports
+from thingpass.servers.gateway_session import GatewayServices, GatewaySession
 from thingpass.servers.kept_sessions import KeptSessions
 from thingpass.servers.misplaced import PLAIN_MQTT_PORT, Misplaced
 from thingpass.servers.mqtt_device_session import MqttDeviceSession, ToDevice
@@ -113,6 +115,7 @@ class ConnectionServices(msgspec.Struct, frozen=True, kw_only=True):
     provisioning: ProvisioningDesk
     to_device: ToDevice
     kept_sessions: KeptSessions
+    gateways: GatewayServices
     limits: Limits
     maximum_keep_alive_s: int  # 0: as long as the client likes
     open_connections: set[MqttConnection]
@@ -129,6 +132,7 @@ class MqttConnection:
         "_evidence",
         "_fd",
         "_flushing",
+        "_gateway",
         "_linger_until",
         "_misplaced",
         "_paused",
@@ -162,6 +166,7 @@ class MqttConnection:
         self._device: Device | None = None
         self._connection: Connection | None = None
         self._device_session: MqttDeviceSession | None = None  # once something is sent to it unasked
+        self._gateway: GatewaySession | None = None  # once a gateway speaks of devices behind it
         self._subscriptions = Subscriptions()
         self._flushing = False
         self._paused = 0
@@ -453,6 +458,8 @@ class MqttConnection:
     def _delivery_acknowledged(self, event: DeliveryAcknowledged) -> None:
         if self._device_session is not None:
             self._device_session.delivered(event.packet_id, event.reason_code)
+        if self._gateway is not None:
+            self._gateway.delivered(event.packet_id, event.reason_code)
 
     def _nothing_to_do(self, event: PingReceived) -> None:
         """The session has done what there was to do."""
@@ -499,12 +506,28 @@ class MqttConnection:
         self.transport = transport
 
     @property
+    def gateway(self) -> GatewaySession | None:
+        """What the device is a gateway for; None: it is none (device API reference, 2.11)."""
+        if self._gateway is None and self._connection is not None and is_gateway(self.device):
+            self._gateway = GatewaySession(self._services.gateways, self, self.device, self._connection)
+        return self._gateway
+
+    @property
+    def speaks_mqtt5(self) -> bool:
+        return self._session.protocol_version is ProtocolVersion.MQTT_5
+
+    @property
     def messages(self) -> MessageServices:
         return self._services.messages
 
     def acknowledge(self, packet_id: int, reason_code: int = 0) -> None:
         if packet_id and not self._closed:
             self._session.acknowledge(packet_id, reason_code)
+
+    def acknowledge_in_part(self, packet_id: int, reason_code: int, sentence: str) -> None:
+        if packet_id and not self._closed:
+            self._session.acknowledge(packet_id, reason_code, sentence)
+            self._acknowledged(1)
 
     def refuse_message(self, message: MessagePublished, error: PayloadInvalid) -> None:
         """Device API reference 2.3, case A: MQTT 5 hears of it and stays (QoS 1, 2), others are closed.
@@ -515,11 +538,8 @@ class MqttConnection:
         log.info(
             "message.rejected", device=self._device_name, topic=message.topic[:100], problem=error.sentence
         )
-        if message.packet_id and (
-            self._session.protocol_version is ProtocolVersion.MQTT_5
-            or self.transport.acknowledges_bad_payloads
-        ):
-            self._session.acknowledge(message.packet_id, ReasonCode.PAYLOAD_FORMAT_INVALID)
+        if message.packet_id and (self.speaks_mqtt5 or self.transport.acknowledges_bad_payloads):
+            self._session.acknowledge(message.packet_id, ReasonCode.PAYLOAD_FORMAT_INVALID, error.sentence)
         else:
             self._session.disconnect(ReasonCode.PAYLOAD_FORMAT_INVALID, error.sentence)
 
@@ -619,6 +639,12 @@ class MqttConnection:
             log.error("connection.failed", device=self._device_name, exc_info=error)
             self._end_with(ReasonCode.UNSPECIFIED_ERROR, None)
 
+    # What `devices.states` asks
+
+    @property
+    def heard_at(self) -> float:
+        return self._session.heard_at
+
     # What `mqtt_device_session` needs of a connection
 
     def can_send(self) -> bool:
@@ -695,7 +721,10 @@ class MqttConnection:
         if self._closed:
             return
         self._session.acknowledge_many(packet_ids)
-        self.messages.counters.publishes_acknowledged += len(packet_ids)
+        self._acknowledged(len(packet_ids))
+
+    def _acknowledged(self, count: int) -> None:
+        self.messages.counters.publishes_acknowledged += count
         if self._paused & UNACKNOWLEDGED and self._session.unacknowledged < MOST_UNACKNOWLEDGED:
             self._resume(UNACKNOWLEDGED)
         self._send()
@@ -769,6 +798,9 @@ class MqttConnection:
 
     def _leave(self) -> None:
         """The device is no longer connected here."""
+        if self._gateway is not None:
+            self._gateway.close()
+            self._gateway = None
         if self._connection is not None:
             self._services.presence.closed(self._connection)
             self._connection = None

@@ -34,6 +34,14 @@ def test_add_sends_the_profile_as_thingsboards_type_and_prints_json(run: Run, st
     assert json.loads(result.stdout) == DEVICE
 
 
+def test_add_makes_a_gateway(run: Run, stub: Stub) -> None:
+    stub.answer("POST", "/api/device", DEVICE)
+    result = run("device", "add", "Pump 1", "--gateway")
+    body = stub.asked("POST", "/api/device").json()
+    assert body == {"name": "Pump 1", "additionalInfo": {"gateway": True}}
+    assert "Gateway Pump 1 is registered" in result.stdout
+
+
 def test_server_refusing_is_exit_code_1_with_its_sentence(run: Run, stub: Stub) -> None:
     stub.refuse("POST", "/api/device", 400, "Device with such name already exists!", mend="Choose another.")
     result = run("device", "add", "Pump 1")
