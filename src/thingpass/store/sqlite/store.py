@@ -9,6 +9,8 @@ from thingpass.errors import Unavailable
 from thingpass.store.sqlite.attributes import Attributes
 from thingpass.store.sqlite.credentials import CredentialRows
 from thingpass.store.sqlite.database import Database
+from thingpass.store.sqlite.device_events import DeviceEvents
+from thingpass.store.sqlite.device_states import DeviceStates
 from thingpass.store.sqlite.devices import Devices
 from thingpass.store.sqlite.directory import DATABASE, DirectoryLock, prepare_directory
 from thingpass.store.sqlite.series import Series
@@ -16,7 +18,7 @@ from thingpass.store.sqlite.tenants import Tenants
 from thingpass.store.sqlite.users import Users
 
 
-class SqliteStore(Series, Tenants, Users, Devices, CredentialRows, Attributes):
+class SqliteStore(Series, Tenants, Users, Devices, CredentialRows, Attributes, DeviceStates, DeviceEvents):
     """Everything in one directory; see `store.store.Store` for what the methods promise.
 
     `synchronous`: "full" makes a write that returned survive power loss, "normal" only `kill -9`.
