@@ -15,6 +15,8 @@ from thingpass.bus.local import LocalBus
 from thingpass.bus.messages import CredentialsChanged, DeviceRemoved
 from thingpass.clock import SystemClock
 from thingpass.devices.devices import DeviceService
+from thingpass.devices.events import DeviceEvents
+from thingpass.devices.states import DeviceStateService
 from thingpass.devices.tenants import ensure_default_tenant
 from thingpass.devices.users import UserService
 from thingpass.identity.authentication import Authentication
@@ -23,6 +25,7 @@ from thingpass.messaging.presence import CLOSE_CREDENTIALS_CHANGED, CLOSE_DEVICE
 from thingpass.metrics import Counters
 from thingpass.mqtt.session import Limits
 from thingpass.servers.deadlines import DeadlineWheel
+from thingpass.servers.device_life import DeviceLife
 from thingpass.servers.device_messages import MessageServices
 from thingpass.servers.http_listener import HttpListener
 from thingpass.servers.mqtt_connection import ConnectionServices
@@ -129,12 +132,20 @@ class Server:
         self._counters.set_gauge("unfolded_messages", lambda: store.unfolded_messages_now)
         await ingest.start()
         opened.push_async_callback(ingest.stop)
-        attributes = AttributeService(store, clock)
+        events = DeviceEvents(store, bus, clock, settings.devices, self._counters)
+        events.start()
+        opened.push_async_callback(events.stop)
+        states = DeviceStateService(store, bus, clock, events, settings.devices, self._counters)
+        await states.start()
+        opened.push_async_callback(states.stop)
+        self._counters.set_gauge("devices_active", lambda: len(states))
+        attributes = AttributeService(store, clock, bus=bus, computed=states)
         authentication = Authentication(store, bus, clock, self._refusal_log, settings.identity)
         opened.callback(authentication.close)
         self._end_connections_on_news()
 
-        await self._open_mqtt(opened, ingest, attributes, authentication)
+        life = DeviceLife(states, events)
+        await self._open_mqtt(opened, ingest, attributes, authentication, life)
         services = Services(
             settings=settings.api,
             clock=clock,
@@ -147,6 +158,8 @@ class Server:
             latest=LatestValues(store),
             series=SeriesService(store),
             attributes=attributes,
+            device_states=states,
+            device_events=events,
             bus=bus,
             refusal_log=self._refusal_log,
             presence=self._presence,
@@ -167,6 +180,7 @@ class Server:
         ingest: Ingest,
         attributes: AttributeService,
         authentication: Authentication,
+        life: DeviceLife,
     ) -> None:
         settings, loop = self._settings, asyncio.get_running_loop()
         assert self._server_certificate is not None
@@ -182,6 +196,7 @@ class Server:
             authentication=authentication,
             refusal_log=self._refusal_log,
             presence=self._presence,
+            life=life,
             messages=MessageServices(
                 ingest=ingest,
                 attributes=attributes,

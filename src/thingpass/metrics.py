@@ -187,6 +187,30 @@ METRICS: tuple[MetricRow, ...] = (
         help="Times that reading from devices paused because the store was behind.",
     ),
     MetricRow(
+        name="thingpass_devices_active",
+        kind="gauge",
+        attribute="devices_active",
+        help="Devices that were heard of within their inactivity timeout.",
+    ),
+    MetricRow(
+        name="thingpass_state_writes_total",
+        kind="counter",
+        attribute="state_writes",
+        help="Devices whose state (connected, active, last heard) was written to the store.",
+    ),
+    MetricRow(
+        name="thingpass_device_events_total",
+        kind="counter",
+        attribute="device_events",
+        help="Events of devices that were written to the store.",
+    ),
+    MetricRow(
+        name="thingpass_device_events_dropped_total",
+        kind="counter",
+        attribute="device_events_dropped",
+        help="Events of devices that were dropped, because too many waited to be written.",
+    ),
+    MetricRow(
         name="thingpass_http_requests_total",
         kind="counter",
         attribute="http_requests",
@@ -233,6 +257,8 @@ class Counters:
         "commits_failed",
         "connections_opened",
         "connects_accepted",
+        "device_events",
+        "device_events_dropped",
         "gauges",
         "handshake_seconds",
         "handshakes_completed",
@@ -247,6 +273,7 @@ class Counters:
         "publishes_acknowledged",
         "reading_paused",
         "refused",
+        "state_writes",
     )
 
     def __init__(self) -> None:
@@ -265,6 +292,9 @@ class Counters:
         self.commits_failed = 0
         self.reading_paused = 0
         self.logins_failed = 0
+        self.state_writes = 0
+        self.device_events = 0
+        self.device_events_dropped = 0
         self.refused: dict[str, int] = {}
         self.http_requests: dict[str, int] = {}
         self.handshake_seconds = Histogram(SECONDS)

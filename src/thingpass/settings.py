@@ -74,6 +74,13 @@ class IdentitySettings(msgspec.Struct, frozen=True, kw_only=True):
     refusals_kept_per_device: int = 50
 
 
+class DeviceSettings(msgspec.Struct, frozen=True, kw_only=True):
+    inactivity_timeout_s: float = 600.0
+    activity_flush_s: float = 60.0
+    events_kept: int = 100
+    events_days: int = 30
+
+
 class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
     access_token_s: int = 9_000
     refresh_token_s: int = 604_800
@@ -95,6 +102,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     mqtt: MqttSettings = MqttSettings()
     store: StoreSettings = StoreSettings()
     identity: IdentitySettings = IdentitySettings()
+    devices: DeviceSettings = DeviceSettings()
     api: ApiSettings = ApiSettings()
     log: LogSettings = LogSettings()
     loop: Literal["uvloop", "asyncio"] = "uvloop"
@@ -153,6 +161,7 @@ GROUPS: dict[str, type[msgspec.Struct]] = {
     "mqtt": MqttSettings,
     "store": StoreSettings,
     "identity": IdentitySettings,
+    "devices": DeviceSettings,
     "api": ApiSettings,
     "log": LogSettings,
 }
@@ -215,6 +224,14 @@ SETTINGS: tuple[Setting, ...] = (
             help="Refused connections that are kept, the newest ones."),
     Setting("identity.refusals_kept_per_device", "REFUSALS_KEPT_PER_DEVICE", whole(1),
             help="Refused connections that are kept of one device."),
+    Setting("devices.inactivity_timeout_s", "DEVICE_INACTIVITY_TIMEOUT_S", number(1, 31_536_000), unit="s",
+            help="A device that is silent for so long is inactive, unless its inactivityTimeout differs."),
+    Setting("devices.activity_flush_s", "DEVICE_ACTIVITY_FLUSH_S", number(1, 3_600), unit="s",
+            help="How often the time at which a device was last heard is stored."),
+    Setting("devices.events_kept", "DEVICE_EVENTS_KEPT", whole(1, 10_000),
+            help="Events that are kept of one device, the newest ones."),
+    Setting("devices.events_days", "DEVICE_EVENTS_DAYS", whole(1, 36_500), unit="days",
+            help="How long an event is kept."),
     Setting("api.access_token_s", "ACCESS_TOKEN_S", whole(60), unit="s",
             help="How long a login's access token is valid."),
     Setting("api.refresh_token_s", "REFRESH_TOKEN_S", whole(60), unit="s",

@@ -78,6 +78,7 @@ RULES: tuple[Rule, ...] = (
     Rule("GET", "/api/device-connectivity/{deviceId}", Role.TENANT),
     Rule("GET", "/api/v2/connections", Role.TENANT),
     Rule("GET", "/api/v2/refusals", Role.TENANT),
+    Rule("GET", "/api/v2/devices/{deviceId}/events", Role.TENANT),
     Rule("GET", "/api/v2/server", Role.USER),
 )
 

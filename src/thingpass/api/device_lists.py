@@ -18,7 +18,7 @@ class DeviceFilter(msgspec.Struct, frozen=True, kw_only=True):
 
     type_name: str | None = None
     profile_id: str | None = None
-    active: bool | None = None  # connected now, or not
+    active: bool | None = None  # heard of within its inactivity timeout, or not
 
 
 async def list_devices(services: Services, tenant_id: str, link: PageLink, wanted: DeviceFilter) -> Page:
@@ -28,7 +28,7 @@ async def list_devices(services: Services, tenant_id: str, link: PageLink, wante
 
 
 async def _scan(services: Services, tenant_id: str, link: PageLink, wanted: DeviceFilter) -> Page:
-    """Reads all devices of the tenant in slices, because presence is not the store's to know."""
+    """Reads all devices of the tenant in slices, because who is active is known in memory."""
     rows: list[Device] = []
     matched = offset = 0
     while True:
@@ -49,8 +49,7 @@ def _passes(services: Services, device: Device, wanted: DeviceFilter) -> bool:
         return False
     if wanted.profile_id and device.profile_id != wanted.profile_id:
         return False
-    connected = services.presence.find_by_device(device.id) is not None
-    return wanted.active is None or wanted.active == connected
+    return wanted.active is None or wanted.active == services.device_states.is_active(device.id)
 
 
 async def _list(services: Services, tenant_id: str, link: PageLink, *, limit: int, offset: int) -> Page:

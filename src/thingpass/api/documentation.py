@@ -19,6 +19,7 @@ from thingpass import __version__
 from thingpass.api.answers import JSON, SCHEMA_PLACE
 from thingpass.api.authorization import GuardedRoute, Role, role_of
 from thingpass.api.connections import ConnectionsShape
+from thingpass.api.device_events import DeviceEventsShape
 from thingpass.api.refusals import RefusalsShape
 from thingpass.api.server import ServerShape
 from thingpass.api.thingsboard_shapes import (
@@ -55,6 +56,7 @@ SHAPES = (
     CredentialsShape,
     ConnectionsShape,
     RefusalsShape,
+    DeviceEventsShape,
     ServerShape,
 )
 """What answers are made of. A shape that a route names and that is missing here fails a test."""

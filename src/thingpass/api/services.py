@@ -11,6 +11,8 @@ import msgspec
 from thingpass.bus.bus import Bus
 from thingpass.clock import Clock
 from thingpass.devices.devices import DeviceService
+from thingpass.devices.events import DeviceEvents
+from thingpass.devices.states import DeviceStateService
 from thingpass.devices.users import UserService
 from thingpass.identity.refusal_log import RefusalLog
 from thingpass.messaging.presence import Presence
@@ -46,6 +48,8 @@ class Services:
     latest: LatestValues
     series: SeriesService
     attributes: AttributeService
+    device_states: DeviceStateService
+    device_events: DeviceEvents
     bus: Bus
     refusal_log: RefusalLog
     presence: Presence

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from thingpass.cli.device_credentials import credentials, describe
+from thingpass.cli.device_events import events
 from thingpass.cli.failures import Failure
 from thingpass.cli.output import json_option, local_time, print_fields, print_json, print_table
 
@@ -23,6 +24,7 @@ def device() -> None:
 
 
 device.add_command(credentials)
+device.add_command(events)
 
 
 @device.command()

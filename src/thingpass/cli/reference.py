@@ -26,6 +26,7 @@ GROUP_TITLES = {
     "mqtt": "MQTT",
     "store": "Store",
     "identity": "Identity",
+    "devices": "Devices",
     "api": "REST API and administrator",
     "log": "Logs",
 }

@@ -89,3 +89,18 @@ class Connections(msgspec.Struct, frozen=True):
 
 class Refusals(msgspec.Struct, frozen=True):
     data: tuple[Refusal, ...]
+
+
+class DeviceEvent(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """One thing that happened to a device; a will's payload as text, or as base64 if it is none."""
+
+    at_ms: int
+    kind: str
+    sentence: str
+    payload: str | None = None
+    payload_base64: str | None = None
+
+
+class DeviceEvents(msgspec.Struct, frozen=True, rename="camel"):
+    data: tuple[DeviceEvent, ...]
+    has_next: bool = False

@@ -55,6 +55,7 @@ from thingpass.mqtt.packets import (
     Subscribe,
     UnsubAck,
     Unsubscribe,
+    Will,
 )
 from thingpass.mqtt.plain_messages import read_plain_messages
 from thingpass.mqtt.properties import Properties
@@ -103,12 +104,15 @@ class Session:
         "outgoing",
         "protocol_version",
         "state",
+        "will",
     )
 
     def __init__(self, limits: Limits, now: float) -> None:
         self.limits = limits
         self.state = State.AWAITING_CONNECT
         self.connect: Connect | None = None
+        # What is to be said when the connection ends; a DISCONNECT with 0x00 takes it back.
+        self.will: Will | None = None
         self.protocol_version: ProtocolVersion | None = None
         self._is_mqtt5 = False
         self._framing = Framing(limits.maximum_packet_size)
@@ -127,6 +131,11 @@ class Session:
     def closing(self) -> bool:
         """Whether the session is over: send what is left, then close. `receive` returns nothing any more."""
         return self.state >= State.CLOSING
+
+    @property
+    def heard_at(self) -> float:
+        """When the client was last heard, or accepted."""
+        return self._heard_at
 
     @property
     def unacknowledged(self) -> int:
@@ -223,6 +232,7 @@ class Session:
         self._outbox.speak(version)
         connect = decode_connect(cursor, version)
         self.connect = connect
+        self.will = connect.will
         self._outbox.adopt(connect)
         if version is _MQTT_5:
             self._is_mqtt5 = True
@@ -316,6 +326,8 @@ class Session:
         return PingReceived()
 
     def _on_disconnect(self, packet: Disconnect) -> Event | None:
+        if packet.reason_code == ReasonCode.NORMAL_DISCONNECTION:  # [MQTT-3.14.4-3]
+            self.will = None
         reason_string = packet.properties.reason_string if packet.properties is not None else None
         return Disconnected(packet.reason_code, reason_string)
 

@@ -43,9 +43,12 @@ from thingpass.mqtt.events import (
     UnsubscribeRequested,
 )
 from thingpass.mqtt.packets import ProtocolVersion
-from thingpass.mqtt.reason_codes import ReasonCode
+from thingpass.mqtt.reason_codes import ReasonCode, describe
 from thingpass.mqtt.session import Limits, Session
+from thingpass.servers import connection_ends
+from thingpass.servers.connection_ends import END_BY_CLOSE_REASON, End
 from thingpass.servers.deadlines import DeadlineWheel
+from thingpass.servers.device_life import DeviceLife, last_will
 from thingpass.servers.device_messages import MessageServices, receive_message
 from thingpass.servers.ordered_work import OrderedWork
 from thingpass.servers.payload_faults import PayloadInvalid
@@ -99,6 +102,7 @@ class ConnectionServices(msgspec.Struct, frozen=True, kw_only=True):
     authentication: Authentication
     refusal_log: RefusalLog
     presence: Presence
+    life: DeviceLife
     messages: MessageServices
     limits: Limits
     maximum_keep_alive_s: int  # 0: as long as the client likes
@@ -111,6 +115,7 @@ class MqttConnection:
         "_closed",
         "_connection",
         "_device",
+        "_end",
         "_endpoint",
         "_evidence",
         "_fd",
@@ -141,6 +146,7 @@ class MqttConnection:
         self._session = Session(services.limits, services.loop.time())
         self._device: Device | None = None
         self._connection: Connection | None = None
+        self._end: tuple[End, str] | None = None  # how it ended, and what was seen
         self._subscriptions = Subscriptions()
         self._paused = 0
         self._closed = False
@@ -167,6 +173,7 @@ class MqttConnection:
             self._close(error.reason)
         except Exception:
             log.exception("connection.failed", device=self._device_name)
+            self._ends(connection_ends.SERVER_FAILED)
             self._close("internal error")
 
     def _read_some(self) -> None:
@@ -321,6 +328,7 @@ class MqttConnection:
             connected_at_ms=services.messages.clock.now_ms(),
         )
         services.presence.opened(self._connection, self.end)
+        services.life.came(self._connection, self, clean_start=connect.clean_start)
         services.messages.counters.connects_accepted += 1
         held_back = self._session.accept(
             services.loop.time(), assigned_client_id=assigned, server_keep_alive=keep_alive
@@ -342,11 +350,17 @@ class MqttConnection:
         """The session has done what there was to do."""
 
     def _disconnected(self, event: Disconnected) -> None:
+        if event.reason_code == ReasonCode.NORMAL_DISCONNECTION:
+            self._ends(connection_ends.GOODBYE)
+        else:
+            self._ends(connection_ends.GOODBYE_WITH_REASON, describe(event.reason_code).rstrip("."))
         self._close("device said goodbye")
 
     def _session_failed(self, event: SessionFailed) -> None:
         error = event.error
-        if isinstance(error, TimedOut) and self._device is not None:
+        silent = isinstance(error, TimedOut)
+        self._ends(connection_ends.SILENT if silent else connection_ends.PROTOCOL_BROKEN, error.seen)
+        if silent and self._device is not None:
             log.info("connection.silent", device=self._device.name, seen=error.seen)
             return
         self._record(mqtt_fault(error, connect_timeout_s=self._services.limits.connect_timeout_s))
@@ -388,6 +402,7 @@ class MqttConnection:
         if self._session.protocol_version is ProtocolVersion.MQTT_5 and message.packet_id:
             self._session.acknowledge(message.packet_id, ReasonCode.PAYLOAD_FORMAT_INVALID)
         else:
+            self._ends(connection_ends.MESSAGE_REFUSED, error.sentence)
             self._session.disconnect(ReasonCode.PAYLOAD_FORMAT_INVALID, error.sentence)
 
     def send_to_device(self, topic: str, payload: bytes) -> None:
@@ -413,10 +428,18 @@ class MqttConnection:
     def _work_failed(self, error: Exception) -> None:
         if isinstance(error, ThingpassError):
             log.warning("connection.work_failed", device=self._device_name, problem=error.sentence)
+            self._ends(connection_ends.NOT_STORED)
             self._end_with(ReasonCode.SERVER_UNAVAILABLE, NOT_STORED)
         else:
             log.error("connection.failed", device=self._device_name, exc_info=error)
+            self._ends(connection_ends.SERVER_FAILED)
             self._end_with(ReasonCode.UNSPECIFIED_ERROR, None)
+
+    # What `devices.states` asks
+
+    @property
+    def heard_at(self) -> float:
+        return self._session.heard_at
 
     # `telemetry.ingest` reports
 
@@ -431,6 +454,7 @@ class MqttConnection:
 
     def not_stored(self, packet_ids: list[int], error: ThingpassError) -> None:
         """Nothing is acknowledged: the device sends its messages again, to a server that can store them."""
+        self._ends(connection_ends.NOT_STORED)
         self._end_with(ReasonCode.SERVER_UNAVAILABLE, NOT_STORED)
 
     # Ending
@@ -449,9 +473,11 @@ class MqttConnection:
 
     def end(self, reason: str) -> None:
         """Ends the connection from the server's side, for one of presence's reasons."""
+        self._ends(END_BY_CLOSE_REASON[reason])
         self._end_with(_CLOSE_REASONS[reason], None)
 
     def end_for_shutdown(self) -> None:
+        self._ends(connection_ends.SERVER_STOPPED)
         self._end_with(ReasonCode.SERVER_SHUTTING_DOWN, None)
 
     def _end_with(self, code: ReasonCode, sentence: str | None) -> None:
@@ -476,11 +502,19 @@ class MqttConnection:
         if not self._endpoint.discard():
             self._close("goodbye")
 
+    def _ends(self, end: End, seen: str = "") -> None:
+        """Why the connection is about to end; the first cause counts."""
+        if self._end is None:
+            self._end = (end, seen)
+
     def _leave(self) -> None:
         """The device is no longer connected here."""
-        if self._connection is not None:
-            self._services.presence.closed(self._connection)
+        connection, session = self._connection, self._session
+        if connection is not None:
             self._connection = None
+            self._services.presence.closed(connection)
+            end, seen = self._end or (connection_ends.NETWORK_LOST, "")
+            self._services.life.left(connection, self, end, seen, last_will(session.will, session.connect))
 
     def _close(self, why: str) -> None:
         if self._closed:
@@ -499,6 +533,7 @@ class MqttConnection:
             log.debug("connection.closed", device=self._device_name, why=why)
 
     def close_now(self) -> None:
+        self._ends(connection_ends.SERVER_STOPPED)
         self._close("server stops")
 
     @property

@@ -18,12 +18,14 @@ from thingpass.api.services import ListenerAddress, Services
 from thingpass.bus.local import LocalBus
 from thingpass.clock import ManualClock
 from thingpass.devices.devices import DeviceService
+from thingpass.devices.events import DeviceEvents
+from thingpass.devices.states import DeviceStateService
 from thingpass.devices.tenants import ensure_default_tenant, new_profile
 from thingpass.devices.users import UserService
 from thingpass.identity.refusal_log import RefusalLog
 from thingpass.messaging.presence import Presence
 from thingpass.metrics import Counters
-from thingpass.settings import ApiSettings
+from thingpass.settings import ApiSettings, DeviceSettings
 from thingpass.store.rows import Device, Tenant, User
 from thingpass.store.sqlite.store import SqliteStore
 from thingpass.telemetry.attributes import AttributeService
@@ -93,6 +95,7 @@ async def api(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Api]:
     await store.add_user(administrator(tenant.id, clock.now_ms()))
     ingest = Ingest(store)
     await ingest.start()
+    events = DeviceEvents(store, bus, clock, DeviceSettings())
     services = Services(
         settings=ApiSettings(),
         clock=clock,
@@ -105,6 +108,8 @@ async def api(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Api]:
         latest=LatestValues(store),
         series=SeriesService(store),
         attributes=AttributeService(store, clock),
+        device_states=DeviceStateService(store, bus, clock, events, DeviceSettings()),
+        device_events=events,
         bus=bus,
         refusal_log=RefusalLog(),
         presence=Presence(),

@@ -1,0 +1,78 @@
+"""What a connection tells of its device: it came, it went and how, and the will that it left.
+
+One call when a device was accepted, one when it leaves; what follows from it is `devices.states`' and
+`devices.events`'.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from thingpass.devices import event_kinds
+from thingpass.devices.events import LONGEST_PAYLOAD, DeviceEvents, LastWill
+from thingpass.devices.states import DeviceStateService, Link
+from thingpass.messaging.presence import Connection
+from thingpass.mqtt.packets import Connect, Will
+from thingpass.servers.connection_ends import SERVER_STOPPED, TAKEN_OVER, End
+
+MOST_WILL_DELAY_S: Final = 86_400
+
+
+class DeviceLife:
+    def __init__(self, states: DeviceStateService, events: DeviceEvents) -> None:
+        self._states = states
+        self._events = events
+
+    def came(self, connection: Connection, link: Link, *, clean_start: bool) -> None:
+        self._events.came_back(connection.device_id, clean_start=clean_start)
+        self._events.record(
+            connection.device_id,
+            event_kinds.CONNECTED,
+            f"The device connected from {connection.peer_address} by {connection.protocol}.",
+            {
+                "peerAddress": connection.peer_address,
+                "peerPort": connection.peer_port,
+                "listener": connection.listener,
+                "protocol": connection.protocol,
+                "clientId": connection.client_id,
+                "credentialsType": connection.credentials_kind,
+            },
+            at_ms=connection.connected_at_ms,
+        )
+        self._states.connected(connection.device_id, link)
+
+    def left(self, connection: Connection, link: Link, end: End, seen: str, will: LastWill | None) -> None:
+        """`will` is None when there was none, or a DISCONNECT took it back."""
+        if end is SERVER_STOPPED:
+            return  # said for all of them at once, by `DeviceStateService.stop`
+        self._events.record(
+            connection.device_id,
+            event_kinds.DISCONNECTED,
+            end.sentence.format(seen=seen),
+            {"code": end.code, "peerAddress": connection.peer_address, "peerPort": connection.peer_port},
+        )
+        if will is not None:
+            self._events.keep_will(connection.device_id, will)
+        self._states.disconnected(connection.device_id, link, taken_over=end is TAKEN_OVER)
+
+
+def last_will(will: Will | None, connect: Connect | None) -> LastWill | None:
+    """The will that stands at the end of a session.
+
+    MQTT5 3.1.2.5: it is due when its delay has passed or the session ends, whichever is first; so there is
+    no delay without a Session Expiry Interval. MQTT 3 knows neither.
+    """
+    if will is None:
+        return None
+    delay_s = will.properties.will_delay_interval if will.properties is not None else None
+    expiry_s = None
+    if connect is not None and connect.properties is not None:
+        expiry_s = connect.properties.session_expiry_interval
+    return LastWill(
+        topic=will.topic,
+        payload=will.payload[:LONGEST_PAYLOAD],
+        payload_bytes=len(will.payload),
+        qos=will.qos,
+        retain=will.retain,
+        delay_s=min(delay_s or 0, expiry_s or 0, MOST_WILL_DELAY_S),
+    )
