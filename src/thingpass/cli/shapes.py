@@ -91,6 +91,11 @@ class Refusals(msgspec.Struct, frozen=True):
     data: tuple[Refusal, ...]
 
 
+class AttributeValue(msgspec.Struct, frozen=True):
+    key: str
+    value: object
+
+
 class DeviceEvent(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """One thing that happened to a device; a will's payload as text, or as base64 if it is none."""
 
