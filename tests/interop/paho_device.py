@@ -32,7 +32,9 @@ class PahoDevice:
         with_certificate: bool = True,
         user_name: str | None = None,
         client_id: str = "",
+        **connect_options: Any,
     ) -> None:
+        """`connect_options` go to paho's `connect`: `clean_start`, `properties`."""
         self.messages: queue.Queue[mqtt.MQTTMessage] = queue.Queue()
         self.result: int | None = None
         self.reason_string: str | None = None
@@ -41,6 +43,7 @@ class PahoDevice:
         self._subscribed: queue.Queue[list[int]] = queue.Queue()
         self._disconnected: queue.Queue[int] = queue.Queue()
         self._device = device
+        self._connect_options = connect_options
         self.client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=version)
         self.client.tls_set_context(_context(device, tls_version, with_certificate))
         if user_name is not None:
@@ -53,7 +56,7 @@ class PahoDevice:
         self.client.on_disconnect = lambda _c, _d, _f, reason, _p: self._disconnected.put(reason.value)
 
     def __enter__(self) -> Self:
-        self.client.connect("127.0.0.1", self._device.port, keepalive=30)
+        self.client.connect("127.0.0.1", self._device.port, keepalive=30, **self._connect_options)
         self.client.loop_start()
         self._answers.get(timeout=PATIENCE_S)
         return self

@@ -7,6 +7,7 @@ store is behind by more than the queue holds, new events are dropped, and counte
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Mapping
 from typing import Final
@@ -27,8 +28,8 @@ from thingpass.store.store import DeviceEventStore
 WRITE_EVERY_S: Final = 1.0
 MOST_WAITING: Final = 20_000  # events; a minute of the fastest connect storm that was measured is 70,000
 MOST_WAITING_BYTES: Final = 8_388_608  # of payloads
-MOST_WRITTEN_AT_ONCE: Final = 2_000
-MOST_HELD_WILLS: Final = 10_000  # a will beyond it is kept without its delay
+MOST_WRITTEN_AT_ONCE: Final = 1_000
+MOST_HELD_WILLS: Final = 2_000  # a will beyond it is kept without its delay
 LONGEST_PAYLOAD: Final = 4_096  # bytes that are kept of a will
 LONGEST_TEXT: Final = 500  # characters of a sentence or a detail
 OLD_EVENTS_REMOVED_AT_ONCE: Final = 1_000
@@ -73,6 +74,7 @@ class DeviceEvents:
         self._kept_ms = settings.events_days * DAY_MS
         self._waiting: deque[DeviceEvent] = deque()
         self._waiting_bytes = 0
+        self._flushing = asyncio.Lock()
         self._remove_at = clock.monotonic()
         self._held_wills: dict[str, _HeldWill] = {}
         self._work = RegularWork("device-events", self.work, interval_s=WRITE_EVERY_S)
@@ -90,7 +92,7 @@ class DeviceEvents:
             subscription.close()
         await self._work.stop()
         try:
-            await self._write()
+            await self.flush()
         except ThingpassError:
             self._counters.device_events_dropped += len(self._waiting)
 
@@ -156,7 +158,7 @@ class DeviceEvents:
             if held.due_at <= now:
                 del self._held_wills[device_id]
                 self._record_will(device_id, held.will)
-        await self._write()
+        await self.flush()
         if now >= self._remove_at:
             removed = await self._store.remove_device_events(
                 before_ms=self._clock.now_ms() - self._kept_ms, limit=OLD_EVENTS_REMOVED_AT_ONCE
@@ -164,15 +166,17 @@ class DeviceEvents:
             more = removed == OLD_EVENTS_REMOVED_AT_ONCE
             self._remove_at = now + (0 if more else LOOK_FOR_OLD_EVERY_S)
 
-    async def _write(self) -> None:
-        while self._waiting:
-            count = min(len(self._waiting), MOST_WRITTEN_AT_ONCE)
-            events = [self._waiting[position] for position in range(count)]
-            await self._store.append_device_events(events, kept=self._kept)
-            for event in events:
-                self._waiting.popleft()
-                self._waiting_bytes -= 0 if event.payload is None else len(event.payload)
-            self._counters.device_events += count
+    async def flush(self) -> None:
+        """Writes what waits."""
+        async with self._flushing:
+            while self._waiting:
+                count = min(len(self._waiting), MOST_WRITTEN_AT_ONCE)
+                events = [self._waiting[position] for position in range(count)]
+                await self._store.append_device_events(events, kept=self._kept)
+                for event in events:
+                    self._waiting.popleft()
+                    self._waiting_bytes -= 0 if event.payload is None else len(event.payload)
+                self._counters.device_events += count
 
     def _record_will(self, device_id: str, will: LastWill) -> None:
         self.record(

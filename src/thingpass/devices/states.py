@@ -42,9 +42,9 @@ from thingpass.store.rows import INACTIVITY_TIMEOUT, Attribute, DeviceState
 from thingpass.store.store import DeviceStateStore
 
 LOOK_EVERY_S: Final = 1.0
-MOST_PER_TURN: Final = 2_000  # looked at in one go (about 2 ms), then the loop gets its turn
-MOST_WRITTEN_AT_ONCE: Final = 5_000
-MOST_READ_AT_ONCE: Final = 1_000
+MOST_PER_TURN: Final = 2_000  # looked at in one go (about 3 ms), then the loop gets its turn
+MOST_WRITTEN_AT_ONCE: Final = 1_000  # making the rows takes the loop 3 ms
+MOST_READ_AT_ONCE: Final = 500
 LISTED_AT_ONCE: Final = 5_000
 CONNECTED_BUT_SILENT_S: Final = 3.0  # how soon such a device is seen to be active again
 COME_BACK_S: Final = 60.0  # what devices get after a start, because nobody could hear them before it
@@ -138,6 +138,7 @@ class DeviceStateService:
         try:
             while self._changes:
                 await self._write(now_ms)
+            await self._events.flush()  # what the next line adds stands behind them
             kind = event_kinds.DISCONNECTED.code
             await self._store.end_open_connections(kind=kind, sentence=SERVER_STOPPED, at_ms=now_ms)
         except ThingpassError:
@@ -225,18 +226,18 @@ class DeviceStateService:
         if self._entries.get(entry.device_id) is not entry:
             return  # the device was removed
         newest = self._newest_activity(entry, now, now_ms)
+        heard_meanwhile = entry.link is not None and newest > entry.written_ms
         left_ms = newest + entry.timeout_ms - now_ms
-        if left_ms > 0:
+        self._note_written(entry, newest)
+        if left_ms > 0 or (heard_meanwhile and not entry.active):
             if not entry.active:
                 self._became_active(entry, now_ms)
                 if newest <= alarm_at_ms:  # the alarm was wrong: what came late is older than it
                     self._changes.of(entry.device_id).alarm_at_ms = 0
-            self._note_written(entry, newest)
             if entry.link is not None:
                 left_ms = min(left_ms, self._flush_ms)
             self._wheel.put(entry, now + left_ms / 1000)
             return
-        self._note_written(entry, newest)
         if entry.active:
             self._became_inactive(entry, now_ms)
         if entry.link is None:

@@ -154,6 +154,17 @@ async def test_connected_device_that_is_silent_gets_inactive_and_comes_back(hous
     assert house.states.is_connected(device.id)
 
 
+async def test_one_sign_of_life_makes_a_device_active_however_short_its_timeout(house: House) -> None:
+    device, link = await house.add(), FakeLink(house)
+    await house.attributes.save(device.id, SERVER_SCOPE, {"inactivityTimeout": 1})  # taken as a second
+    house.states.connected(device.id, link)
+    await house.pass_time(4)
+    assert house.told() == ["BecameActive", "Connected", "BecameInactive"]
+    link.hear()
+    await house.pass_time(10)
+    assert house.told() == ["BecameActive", "BecameInactive"]
+
+
 async def test_activity_of_a_connection_is_exact_when_read_and_stored_now_and_then(house: House) -> None:
     device, link = await house.add(), FakeLink(house)
     house.states.connected(device.id, link)
@@ -340,8 +351,8 @@ async def test_timeout_goes_on_over_a_short_stop(house: House) -> None:
         "lastActivityTime": heard_at,
         "lastDisconnectTime": stopped_at,
     }
-    (event,) = await house.events.list(device.id, limit=10)
-    assert event.sentence == SERVER_STOPPED
+    newest, earlier = await house.events.list(device.id, limit=10)
+    assert (newest.sentence, earlier.kind) == (SERVER_STOPPED, "active")
     await house.pass_time(88)
     assert (await house.read(device))["active"] is True
     await house.pass_time(4)

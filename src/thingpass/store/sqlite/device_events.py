@@ -59,12 +59,15 @@ class DeviceEvents(Part):
         if kind is not None:
             where += " AND kind = ?"
             bindings.append(kind)
-        rows = self._database.find_all(
+        query = (
             f"SELECT id, at_ms, kind, sentence, details_json, payload FROM device_events WHERE {where}"
-            " AND at_ms >= ? ORDER BY id DESC LIMIT ?",
-            (*bindings, since_ms, limit),
+            " AND at_ms >= ? ORDER BY id DESC LIMIT ?"
         )
-        return [_read_event(device_id, row) for row in rows]
+        return await self._database.scan(
+            lambda connection: [
+                _read_event(device_id, row) for row in connection.execute(query, (*bindings, since_ms, limit))
+            ]
+        )
 
     async def remove_device_events(self, *, before_ms: int, limit: int) -> int:
         def remove(connection: apsw.Connection) -> int:
