@@ -62,11 +62,11 @@ from thingpass.tls.evidence import Evidence, without_chain
 log = structlog.get_logger(__name__)
 stdlib_log = logging.getLogger(__name__)
 
-READS_PER_TURN: Final = 16  # records read from one connection before the others get their turn
 MOST_UNACKNOWLEDGED: Final = 2_000  # MQTT 3 has no Receive Maximum; above this the peer has to wait
 MOST_UNSENT_BYTES: Final = 1_048_576  # a peer that asks and does not read its answers is not read either
 MOST_WORK_WAITING: Final = 100
 LINGER_S: Final = 1.0  # how long a goodbye may take to reach the peer
+REFUSAL_HEARD_S: Final = 0.1  # how long a refused client has for reading why, before we end the connection
 
 NOT_STORED: Final = "The server could not store this now."
 HTTP_ANSWER: Final = (
@@ -177,24 +177,19 @@ class MqttConnection:
             self._close("internal error")
 
     def _read_some(self) -> None:
-        channel, session, services = self._endpoint.channel, self._session, self._services
-        now = services.loop.time()
-        counters = services.messages.counters
-        for _ in range(READS_PER_TURN):
-            data = channel.read()
-            if data is None:
-                return
-            if not data:
-                self._close("peer closed the connection")
-                return
-            counters.bytes_received += len(data)
-            events = session.receive(data, now)
-            if events:
-                self._act_on(events)
-            if self._paused or self._closed or not channel.pending():
-                return
-        # Bytes wait inside OpenSSL, for which the socket will not become readable again.
-        services.loop.call_soon(self._ready_again)
+        channel, services = self._endpoint.channel, self._services
+        data = channel.read()
+        if data is None:
+            return
+        if not data:
+            self._close("peer closed the connection")
+            return
+        services.messages.counters.bytes_received += len(data)
+        events = self._session.receive(data, services.loop.time())
+        if events:
+            self._act_on(events)
+        if not self._paused and not self._closed and channel.pending():
+            services.loop.call_soon(self._ready_again)
 
     def _ready_again(self) -> None:
         if not self._closed and not self._paused:
@@ -491,12 +486,21 @@ class MqttConnection:
         self._linger_until = self._services.loop.time() + LINGER_S
         self._leave()
         self._services.loop.remove_writer(self._fd)
-        self._endpoint.finish()
+        if self._device is None:
+            # Some clients (fusesource's for Java) see a goodbye that comes together with the refusal first,
+            # and report a lost connection instead of the reason.
+            self._services.loop.call_later(REFUSAL_HEARD_S, self._say_goodbye)
+        else:
+            self._say_goodbye()
         if self._paused:
             self._services.loop.add_reader(self._fd, self._ready)
             self._paused = 0
         self._services.wheel.forget(self)
         self._services.wheel.watch(self)
+
+    def _say_goodbye(self) -> None:
+        if not self._closed:
+            self._endpoint.finish()
 
     def _discard(self) -> None:
         if not self._endpoint.discard():

@@ -4,6 +4,9 @@
 the messages per second of `PublicChannel`, which does the same through pyOpenSSL's public API and stands in
 where a version of the binding lacks the private names. Both pass the same tests.
 
+One `read` takes all records that have come, up to a bound: a device that sends several messages in a row then
+costs one turn of the loop, and its acknowledgements go out together.
+
 The five methods: `handshake`, `read`, `write`, `pending`, `shutdown`. OpenSSL's errors leave this file as
 `ChannelFailed` or not at all. A channel belongs to one thread at a time: the pool while it shakes hands, then
 the loop.
@@ -19,6 +22,8 @@ from typing import Any, Final, Protocol
 from OpenSSL import SSL
 
 RECORD_BYTES: Final = 16_384  # the largest plain text of one TLS record, RFC 8446 5.1
+RECORDS_PER_READ: Final = 32  # a stream of records of a byte each does not hold up the loop
+READ_BYTES: Final = 4 * RECORD_BYTES
 
 NO_RENEGOTIATION: Final = 0x40000000  # SSL_OP_NO_RENEGOTIATION, which pyOpenSSL does not name
 RELEASE_BUFFERS: Final = 0x10  # SSL_MODE_RELEASE_BUFFERS: an idle connection keeps no 16 KiB buffers
@@ -53,15 +58,17 @@ class PeerGone(ChannelFailed):
 
 
 class Channel(Protocol):
-    """One TLS connection on a non-blocking socket. `read` gives None: nothing there, b"": the end."""
+    """One TLS connection on a non-blocking socket."""
 
     def handshake(self) -> Wants: ...
-    def read(self) -> bytes | None: ...
+    def read(self) -> bytes | None:
+        """What has come, at most READ_BYTES; None: nothing there, b"": the end."""
+
     def write(self, data: bytes) -> int:
         """Gives how many bytes OpenSSL took; 0 when it waits for the socket."""
 
     def pending(self) -> bool:
-        """Whether decrypted bytes wait inside OpenSSL, for which the socket will not become readable."""
+        """Whether `read` has something for which the socket will not become readable."""
 
     def shutdown(self) -> None:
         """Sends close_notify without waiting for the peer's; never raises."""
@@ -74,10 +81,11 @@ class Channel(Protocol):
 class PublicChannel:
     """A channel through pyOpenSSL's public API."""
 
-    __slots__ = ("connection",)
+    __slots__ = ("_end", "connection")
 
     def __init__(self, context: SSL.Context, sock: socket.socket, *, server: bool = True) -> None:
         self.connection = SSL.Connection(context, sock)
+        self._end: ChannelFailed | bytes | None = None  # what came behind the data of the last read
         if server:
             self.connection.set_accept_state()
         else:
@@ -95,6 +103,28 @@ class PublicChannel:
         return Wants.NOTHING
 
     def read(self) -> bytes | None:
+        if self._end is not None:
+            return self._the_end()
+        records: list[bytes] = []
+        size = 0
+        while size <= READ_BYTES - RECORD_BYTES and len(records) < RECORDS_PER_READ:
+            try:
+                record = self._read_record()
+            except ChannelFailed as error:
+                if not records:
+                    raise
+                self._end = error
+                break
+            if not record:
+                if not records:
+                    return record
+                self._end = record
+                break
+            records.append(record)
+            size += len(record)
+        return b"".join(records)
+
+    def _read_record(self) -> bytes | None:
         try:
             return self.connection.recv(RECORD_BYTES)
         except (SSL.WantReadError, SSL.WantWriteError):
@@ -103,6 +133,11 @@ class PublicChannel:
             return b""
         except SSL.Error as error:
             raise _failure(error) from None
+
+    def _the_end(self) -> bytes:
+        if isinstance(self._end, ChannelFailed):
+            raise self._end
+        return b""
 
     def write(self, data: bytes) -> int:
         try:
@@ -113,7 +148,7 @@ class PublicChannel:
             raise _failure(error) from None
 
     def pending(self) -> bool:
-        return self.connection.pending() > 0
+        return self._end is not None or self.connection.pending() > 0
 
     def shutdown(self) -> None:
         try:
@@ -132,11 +167,28 @@ class DirectChannel(PublicChannel):
         self._ssl = self.connection._ssl
 
     def read(self) -> bytes | None:
-        count = _SSL_read(self._ssl, _BUFFER, RECORD_BYTES)
-        if count > 0:
-            data: bytes = _BYTES_OF[:count]
-            return data
-        return self._nothing_read(count)
+        if self._end is not None:
+            return self._the_end()
+        ssl = self._ssl
+        size: int = _SSL_read(ssl, _BUFFER, RECORD_BYTES)
+        if size <= 0:
+            return self._nothing_read(size)
+        for _ in range(RECORDS_PER_READ - 1):
+            if size > READ_BYTES - RECORD_BYTES:
+                break
+            count = _SSL_read(ssl, _BUFFER + size, RECORD_BYTES)
+            if count <= 0:
+                self._note_end(count)
+                break
+            size += count
+        data: bytes = _BYTES_OF[:size]
+        return data
+
+    def _note_end(self, result: int) -> None:
+        try:
+            self._end = self._nothing_read(result)
+        except ChannelFailed as error:
+            self._end = error
 
     def _nothing_read(self, result: int) -> bytes | None:
         code = _SSL_get_error(self._ssl, result)
@@ -157,7 +209,7 @@ class DirectChannel(PublicChannel):
         raise _queued_failure(code)
 
     def pending(self) -> bool:
-        return bool(_SSL_pending(self._ssl) > 0)
+        return self._end is not None or bool(_SSL_pending(self._ssl) > 0)
 
 
 def _failure(error: SSL.Error) -> ChannelFailed:
@@ -200,8 +252,8 @@ if _direct_is_possible():
     _LIB: Any = vars(SSL)["_lib"]
     _FFI: Any = vars(SSL)["_ffi"]
     # One buffer serves all connections: only the loop's thread reads, and what it read is copied out at once.
-    _BUFFER: Any = _FFI.new("char[]", RECORD_BYTES)
-    _BYTES_OF: Any = _FFI.buffer(_BUFFER, RECORD_BYTES)
+    _BUFFER: Any = _FFI.new("char[]", READ_BYTES)
+    _BYTES_OF: Any = _FFI.buffer(_BUFFER, READ_BYTES)
     _SSL_read, _SSL_write = _LIB.SSL_read, _LIB.SSL_write
     _SSL_get_error, _SSL_pending = _LIB.SSL_get_error, _LIB.SSL_pending
     _WANT_READ, _WANT_WRITE = _LIB.SSL_ERROR_WANT_READ, _LIB.SSL_ERROR_WANT_WRITE

@@ -17,7 +17,7 @@ class ByteChannel(Protocol):
     """What an endpoint needs of a channel; more in `tls.binding`."""
 
     def read(self) -> bytes | None:
-        """The next decrypted bytes (one TLS record); None: nothing now; b"": the peer has ended."""
+        """The bytes that have come, up to some bound; None: nothing now; b"": the peer has ended."""
 
     def write(self, data: bytes) -> int: ...
     def pending(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import ssl
+import threading
 import warnings
 from pathlib import Path
 
@@ -20,7 +21,9 @@ from tests.unit.tls.peers import (
     write_client_pair,
 )
 from thingpass.tls.binding import (
+    READ_BYTES,
     RECORD_BYTES,
+    RECORDS_PER_READ,
     Channel,
     ChannelFailed,
     DirectChannel,
@@ -57,13 +60,59 @@ def test_data_goes_both_ways(factory: type, version: ssl.TLSVersion) -> None:
         assert tls.recv(10) == b"pong"
 
 
-def test_a_record_longer_than_what_was_asked_for_is_pending(factory: type) -> None:
+def test_records_that_came_together_are_read_together(factory: type) -> None:
     with connected(factory, server_context(IDENTITY), client_context(IDENTITY)) as (channel, peer):
         finish_handshake(channel)
-        wait_for_tls(peer).sendall(b"x" * RECORD_BYTES + b"y")
-        assert read_some(channel) == b"x" * RECORD_BYTES
+        tls = wait_for_tls(peer)
+        for number in range(5):
+            tls.sendall(b"%d" % number)
+        assert read_some(channel) == b"01234"
         assert not channel.pending()
-        assert read_some(channel) == b"y"
+        assert channel.read() is None
+
+
+@pytest.mark.parametrize(("record", "count"), [(b"x", 3 * RECORDS_PER_READ), (b"x" * RECORD_BYTES, 8)])
+def test_one_read_takes_a_bounded_part(factory: type, record: bytes, count: int) -> None:
+    with connected(factory, server_context(IDENTITY), client_context(IDENTITY)) as (channel, peer):
+        finish_handshake(channel)
+        tls = wait_for_tls(peer)
+        # In a thread: a pair of sockets holds less than this.
+        sender = threading.Thread(target=lambda: [tls.sendall(record) for _ in range(count)])
+        sender.start()
+        left = count * len(record)
+        while left:
+            taken = len(read_some(channel))
+            assert 0 < taken <= min(READ_BYTES, RECORDS_PER_READ * len(record))
+            left -= taken
+        sender.join()
+
+
+def test_what_comes_behind_data_is_told_by_the_next_read(factory: type) -> None:
+    with connected(factory, server_context(IDENTITY), client_context(IDENTITY)) as (channel, peer):
+        finish_handshake(channel)
+        tls = wait_for_tls(peer)
+        tls.sendall(b"the last word")
+        tls.settimeout(0.2)
+        try:
+            tls.unwrap()
+        except OSError:
+            pass  # nobody answers its goodbye here
+        assert read_some(channel) == b"the last word"
+        assert channel.pending(), "the socket does not become readable for it again"
+        assert channel.read() == b""
+        assert channel.read() == b""
+
+
+def test_a_peer_that_vanishes_behind_data_is_gone(factory: type) -> None:
+    with connected(factory, server_context(IDENTITY), client_context(IDENTITY)) as (channel, peer):
+        finish_handshake(channel)
+        tls = wait_for_tls(peer)
+        tls.sendall(b"the last word")
+        tls.close()
+        assert read_some(channel) == b"the last word"
+        assert channel.pending()
+        with pytest.raises(PeerGone):
+            channel.read()
 
 
 def test_goodbye_reads_as_the_end(factory: type) -> None:

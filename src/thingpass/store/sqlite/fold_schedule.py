@@ -152,8 +152,8 @@ class FoldSchedule:
     async def _hear_folded(self, folded: Folded) -> None:
         self.fault = None
         self._folded.open()
-        await self._forget(folded.through)
         await self._clear_removed(folded.removed_devices)
+        await self._forget(folded.through)  # last: it tells who waits for this fold
 
     async def _forget(self, through: int) -> None:
         for segment in self._unfolded.drop(through):
