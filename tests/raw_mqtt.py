@@ -31,13 +31,19 @@ def packet(first_byte: int, body: bytes) -> bytes:
 
 
 def connect(
-    version: int = 5, *, keep_alive: int = 60, client_id: str = "", user_name: str | None = None
+    version: int = 5,
+    *,
+    keep_alive: int = 60,
+    client_id: str = "",
+    user_name: str | None = None,
+    clean_start: bool = True,
+    properties: bytes = b"",
 ) -> bytes:
-    """CONNECT with Clean Start, no properties and no Will."""
+    """CONNECT without a Will; `properties` are MQTT 5's as they lie on the wire, without their length."""
     name = "MQIsdp" if version == 3 else "MQTT"
-    flags = 0x02 | (0x80 if user_name is not None else 0)
+    flags = (0x02 if clean_start else 0) | (0x80 if user_name is not None else 0)
     body = text(name) + bytes([version, flags]) + struct.pack("!H", keep_alive)
-    body += b"\x00" if version == 5 else b""
+    body += bytes([len(properties)]) + properties if version == 5 else b""
     body += text(client_id) + (text(user_name) if user_name is not None else b"")
     return packet(0x10, body)
 
@@ -59,6 +65,18 @@ def publish(
 def subscribe(topic_filter: str, *, version: int = 5, qos: int = 1, packet_id: int = 1) -> bytes:
     body = struct.pack("!H", packet_id) + (b"\x00" if version == 5 else b"")
     return packet(0x82, body + text(topic_filter) + bytes([qos]))
+
+
+def taken_apart(packet: bytes) -> tuple[str, int]:
+    """Topic and packet identifier (0 at QoS 0) of a PUBLISH of at most 16 kB."""
+    start = 3 if packet[1] & 0x80 else 2
+    end = start + 2 + int.from_bytes(packet[start : start + 2], "big")
+    packet_id = int.from_bytes(packet[end : end + 2], "big") if packet[0] & 0x06 else 0
+    return packet[start + 2 : end].decode(), packet_id
+
+
+def puback(packet_id: int, code: int | None = None) -> bytes:
+    return packet(0x40, struct.pack("!H", packet_id) + (b"" if code is None else bytes([code])))
 
 
 def reason_code(packet: bytes) -> int:

@@ -22,13 +22,17 @@ from thingpass.devices.users import UserService
 from thingpass.identity.authentication import Authentication
 from thingpass.identity.refusal_log import RefusalLog
 from thingpass.messaging.presence import CLOSE_CREDENTIALS_CHANGED, CLOSE_DEVICE_REMOVED, Presence
+from thingpass.messaging.pushes import AttributePushes
+from thingpass.messaging.rpc import RpcService
 from thingpass.metrics import Counters
 from thingpass.mqtt.session import Limits
 from thingpass.servers.deadlines import DeadlineWheel
 from thingpass.servers.device_life import DeviceLife
 from thingpass.servers.device_messages import MessageServices
 from thingpass.servers.http_listener import HttpListener
+from thingpass.servers.kept_sessions import KeptSessions
 from thingpass.servers.mqtt_connection import ConnectionServices
+from thingpass.servers.mqtt_device_session import ToDevice
 from thingpass.servers.mqtt_listeners import MqttListener, MqttTlsListener, drain
 from thingpass.servers.server_identity import load_server_certificate
 from thingpass.settings import Secret, Settings
@@ -43,6 +47,7 @@ from thingpass.x509.certificate import Certificate
 
 log = structlog.get_logger(__name__)
 
+DAY_S = 86_400
 DRAIN_S = 1.5  # how long devices may take to hear that the server stops
 
 
@@ -143,9 +148,16 @@ class Server:
         authentication = Authentication(store, bus, clock, self._refusal_log, settings.identity)
         opened.callback(authentication.close)
         self._end_connections_on_news()
+        rpc = RpcService(store, clock, self._counters, kept_for_s=settings.rpc.kept_days * DAY_S)
+        rpc.start()
+        opened.push_async_callback(rpc.close)
+        self._counters.set_gauge("rpc_waiting", lambda: rpc.waiting)
+        bus.subscribe(DeviceRemoved, lambda message: rpc.device_removed(message.device_id))
+        pushes = AttributePushes(attributes.find_shared, bus, self._counters)
+        opened.push_async_callback(pushes.close)
 
         life = DeviceLife(states, events)
-        await self._open_mqtt(opened, ingest, attributes, authentication, life)
+        await self._open_mqtt(opened, ingest, attributes, authentication, ToDevice(pushes, rpc), life)
         services = Services(
             settings=settings.api,
             clock=clock,
@@ -160,6 +172,7 @@ class Server:
             attributes=attributes,
             device_states=states,
             device_events=events,
+            rpc=rpc,
             bus=bus,
             refusal_log=self._refusal_log,
             presence=self._presence,
@@ -173,6 +186,7 @@ class Server:
         )
         await self._http.start()
         opened.push_async_callback(self._http.stop)
+        opened.callback(rpc.stop_waiting)  # first of all: requests that wait for a device end with an answer
 
     async def _open_mqtt(
         self,
@@ -180,6 +194,7 @@ class Server:
         ingest: Ingest,
         attributes: AttributeService,
         authentication: Authentication,
+        to_device: ToDevice,
         life: DeviceLife,
     ) -> None:
         settings, loop = self._settings, asyncio.get_running_loop()
@@ -190,6 +205,10 @@ class Server:
         wheel = DeadlineWheel()
         wheel.start()
         opened.push_async_callback(wheel.stop)
+        kept_sessions = KeptSessions(wheel, maximum=settings.mqtt.max_kept_sessions)
+        # What a device proved itself with is gone: so is the session that it might come back to.
+        self._bus.subscribe(CredentialsChanged, lambda m: kept_sessions.discard(m.device_id))
+        self._bus.subscribe(DeviceRemoved, lambda m: kept_sessions.discard(m.device_id))
         services = ConnectionServices(
             loop=loop,
             wheel=wheel,
@@ -200,15 +219,19 @@ class Server:
             messages=MessageServices(
                 ingest=ingest,
                 attributes=attributes,
+                rpc=to_device.rpc,
                 counters=self._counters,
                 clock=self._clock,
                 maximum_packet_size=settings.mqtt.maximum_packet_size,
                 receive_maximum=settings.mqtt.receive_maximum,
             ),
+            to_device=to_device,
+            kept_sessions=kept_sessions,
             limits=Limits(
                 maximum_packet_size=settings.mqtt.maximum_packet_size,
                 receive_maximum=settings.mqtt.receive_maximum,
                 connect_timeout_s=settings.mqtt.connect_timeout_s,
+                session_expiry_maximum=settings.mqtt.maximum_session_expiry_s,
             ),
             maximum_keep_alive_s=settings.mqtt.maximum_keep_alive_s,
             open_connections=set(),
@@ -239,6 +262,7 @@ class Server:
         gauges = self._counters.set_gauge
         gauges("connections_open", lambda: len(services.open_connections))
         gauges("devices_connected", lambda: len(self._presence))
+        gauges("sessions_kept", lambda: len(kept_sessions))
         gauges("handshakes_in_progress", lambda: self._mqtts.handshakes_in_progress if self._mqtts else 0)
 
     def _end_connections_on_news(self) -> None:

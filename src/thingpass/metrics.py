@@ -211,6 +211,47 @@ METRICS: tuple[MetricRow, ...] = (
         help="Events of devices that were dropped, because too many waited to be written.",
     ),
     MetricRow(
+        name="thingpass_rpc_calls_total",
+        kind="counter",
+        attribute="rpc_calls",
+        help=(
+            "Calls to devices, by what became of them: answered, delivered (one-way), kept (persistent), "
+            "away (not taken in time), silent (no answer in time), refused, withdrawn."
+        ),
+        label="outcome",
+    ),
+    MetricRow(
+        name="thingpass_rpc_seconds",
+        kind="histogram",
+        attribute="rpc_seconds",
+        help="Time from a call to its answer, or to its delivery when it is one-way.",
+        bounds=SECONDS,
+    ),
+    MetricRow(
+        name="thingpass_rpc_waiting",
+        kind="gauge",
+        attribute="rpc_waiting",
+        help="Calls to devices whose caller waits now.",
+    ),
+    MetricRow(
+        name="thingpass_attribute_pushes_total",
+        kind="counter",
+        attribute="attribute_pushes",
+        help="Changes of shared attributes told to devices.",
+    ),
+    MetricRow(
+        name="thingpass_sessions_kept",
+        kind="gauge",
+        attribute="sessions_kept",
+        help="MQTT sessions of devices that are away and may come back to them.",
+    ),
+    MetricRow(
+        name="thingpass_sessions_resumed_total",
+        kind="counter",
+        attribute="sessions_resumed",
+        help="Connections that found the session of an earlier one.",
+    ),
+    MetricRow(
         name="thingpass_http_requests_total",
         kind="counter",
         attribute="http_requests",
@@ -250,6 +291,7 @@ class Counters:
     """The numbers themselves. Integers are added to directly; `gauges` are asked when somebody looks."""
 
     __slots__ = (
+        "attribute_pushes",
         "bytes_received",
         "commit_messages",
         "commit_seconds",
@@ -273,6 +315,9 @@ class Counters:
         "publishes_acknowledged",
         "reading_paused",
         "refused",
+        "rpc_calls",
+        "rpc_seconds",
+        "sessions_resumed",
         "state_writes",
     )
 
@@ -295,6 +340,10 @@ class Counters:
         self.state_writes = 0
         self.device_events = 0
         self.device_events_dropped = 0
+        self.attribute_pushes = 0
+        self.sessions_resumed = 0
+        self.rpc_calls: dict[str, int] = {}
+        self.rpc_seconds = Histogram(SECONDS)
         self.refused: dict[str, int] = {}
         self.http_requests: dict[str, int] = {}
         self.handshake_seconds = Histogram(SECONDS)
@@ -305,6 +354,10 @@ class Counters:
     def count_refused(self, code: str) -> None:
         """Counts one refusal under its published code (a row of `identity.refusals`, never peer's text)."""
         self.refused[code] = self.refused.get(code, 0) + 1
+
+    def count_rpc(self, outcome: str) -> None:
+        """Counts one call to a device under one of the outcomes that the row names."""
+        self.rpc_calls[outcome] = self.rpc_calls.get(outcome, 0) + 1
 
     def set_gauge(self, attribute: str, gauge: Gauge) -> None:
         """Has the gauge row named `attribute` answered by `gauge`. Raises KeyError for an unknown row."""

@@ -60,6 +60,12 @@ class MqttSettings(msgspec.Struct, frozen=True, kw_only=True):
     receive_maximum: int = 100
     maximum_keep_alive_s: int = 0
     max_connections: int = 100_000
+    maximum_session_expiry_s: int = 86_400
+    max_kept_sessions: int = 10_000
+
+
+class RpcSettings(msgspec.Struct, frozen=True, kw_only=True):
+    kept_days: int = 30
 
 
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +106,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     listeners: ListenerSettings = ListenerSettings()
     tls: TlsSettings = TlsSettings()
     mqtt: MqttSettings = MqttSettings()
+    rpc: RpcSettings = RpcSettings()
     store: StoreSettings = StoreSettings()
     identity: IdentitySettings = IdentitySettings()
     devices: DeviceSettings = DeviceSettings()
@@ -159,6 +166,7 @@ GROUPS: dict[str, type[msgspec.Struct]] = {
     "listeners": ListenerSettings,
     "tls": TlsSettings,
     "mqtt": MqttSettings,
+    "rpc": RpcSettings,
     "store": StoreSettings,
     "identity": IdentitySettings,
     "devices": DeviceSettings,
@@ -212,6 +220,13 @@ SETTINGS: tuple[Setting, ...] = (
             help="The longest keep-alive that is granted; 0 is no cap."),
     Setting("mqtt.max_connections", "MQTT_MAX_CONNECTIONS", whole(1),
             help="Devices connected at the same time."),
+    Setting("mqtt.maximum_session_expiry_s", "MQTT_MAXIMUM_SESSION_EXPIRY_S", whole(0, 4_294_967_294),
+            unit="s",
+            help="The longest that a session is kept for a device that is away; 0 keeps none."),
+    Setting("mqtt.max_kept_sessions", "MQTT_MAX_KEPT_SESSIONS", whole(0), unit="sessions",
+            help="Sessions kept for devices that are away; the longest away goes first."),
+    Setting("rpc.kept_days", "RPC_KEPT_DAYS", whole(0, 36_500), unit="days",
+            help="How long a persistent call can be read after its time has ended."),
     Setting("store.synchronous", "STORE_SYNCHRONOUS", one_of("full", "normal"),
             help="What is acknowledged survives: power loss (full), or a crash of the program (normal)."),
     Setting("store.backlog_messages", "STORE_BACKLOG_MESSAGES", whole(1), unit="messages",

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from thingpass.errors import AlreadyExists, Invalid, NotFound, ThingpassError
+from thingpass.errors import AlreadyExists, Invalid, NotFound, ThingpassError, Unavailable
 from thingpass.store.rows import (
     CREDENTIALS_ACCESS_TOKEN,
     CREDENTIALS_X509,
@@ -21,6 +21,7 @@ from thingpass.store.rows import (
     DeviceProfile,
     DeviceStateChange,
     JsonText,
+    RpcCall,
     Tenant,
     User,
     Value,
@@ -594,3 +595,116 @@ class TestReopening:
 
     async def test_healthy_store_passes_its_check(self, store: Store) -> None:
         await store.check()
+
+
+class TestRpcCalls:
+    """Calls that are kept until they have ended."""
+
+    @pytest.fixture
+    async def device(self, registry: Registry) -> Device:
+        return await registry.add("pump")
+
+    def call(self, device: Device, **fields: object) -> RpcCall:
+        number = next(_numbers)
+        given: dict[str, object] = {
+            "id": new_id(),
+            "tenant_id": device.tenant_id,
+            "device_id": device.id,
+            "created_at_ms": 1_000 + number,
+            "expires_at_ms": 9_000_000,
+            "request_id": number,
+            "oneway": False,
+            "method": "setGpio",
+            "params_json": '{"pin":7}',
+            "retries": 5,
+        }
+        return RpcCall(**(given | fields))  # type: ignore[arg-type]  # as the fields' types say
+
+    async def test_what_is_added_is_found(self, store: Store, device: Device) -> None:
+        call = self.call(device, additional_info_json='{"a":1}', oneway=True)
+        await store.add_rpc_call(call, most_live=10)
+        assert await store.find_rpc_call(call.id) == call
+        assert await store.find_live_rpc_call(device.id, call.request_id) == call
+        assert await store.find_live_rpc_call(device.id, call.request_id + 1) is None
+        assert await store.find_rpc_call(new_id()) is None
+
+    async def test_an_id_is_there_once(self, store: Store, device: Device) -> None:
+        call = self.call(device)
+        await store.add_rpc_call(call, most_live=10)
+        with pytest.raises(AlreadyExists) as taken:
+            await store.add_rpc_call(msgspec.structs.replace(call, request_id=0), most_live=10)
+        assert taken.value.constraint == "rpc_calls.id"
+        with pytest.raises(AlreadyExists) as taken:
+            await store.add_rpc_call(msgspec.structs.replace(call, id=new_id()), most_live=10)
+        assert taken.value.constraint == "rpc_calls.request_id"
+
+    async def test_no_more_than_the_bound_are_live(self, store: Store, device: Device) -> None:
+        for _ in range(2):
+            await store.add_rpc_call(self.call(device), most_live=2)
+        with pytest.raises(Unavailable, match="2 calls are waiting"):
+            await store.add_rpc_call(self.call(device), most_live=2)
+
+    async def test_a_call_needs_its_device(self, store: Store, device: Device) -> None:
+        with pytest.raises(NotFound):
+            await store.add_rpc_call(self.call(device, device_id=new_id()), most_live=10)
+
+    async def test_steps_are_stored_until_it_has_ended(self, store: Store, device: Device) -> None:
+        call = self.call(device)
+        await store.add_rpc_call(call, most_live=10)
+        sent = msgspec.structs.replace(call, status="SENT", attempts=1)
+        assert await store.update_rpc_call(sent)
+        assert await store.find_rpc_call(call.id) == sent
+        answered = msgspec.structs.replace(sent, status="SUCCESSFUL", live=False, response=b"\xff{}")
+        assert await store.update_rpc_call(answered)
+        assert not await store.update_rpc_call(msgspec.structs.replace(sent, status="FAILED"))
+        assert await store.find_rpc_call(call.id) == answered
+        assert await store.find_live_rpc_call(device.id, call.request_id) is None
+
+    async def test_live_ones_come_oldest_first(self, store: Store, device: Device) -> None:
+        calls = [self.call(device, created_at_ms=at) for at in (30, 10, 20)]
+        ended = self.call(device, created_at_ms=1, live=False)
+        late = self.call(device, created_at_ms=2, expires_at_ms=500)
+        for call in (*calls, ended, late):
+            await store.add_rpc_call(call, most_live=10)
+        found = await store.list_live_rpc_calls(device.id, now_ms=500, limit=2)
+        assert [call.created_at_ms for call in found] == [10, 20]
+
+    async def test_pages_by_status(self, store: Store, registry: Registry, device: Device) -> None:
+        other = await registry.add("other")
+        await store.add_rpc_call(self.call(other), most_live=10)
+        for at, status in ((10, "QUEUED"), (20, "FAILED"), (30, "QUEUED")):
+            await store.add_rpc_call(self.call(device, created_at_ms=at, status=status), most_live=10)
+        page = await store.list_rpc_calls(device.id, limit=2, descending=True)
+        assert ([call.created_at_ms for call in page.rows], page.total) == ([30, 20], 3)
+        page = await store.list_rpc_calls(device.id, limit=2, offset=1, status="QUEUED", descending=False)
+        assert ([call.created_at_ms for call in page.rows], page.total) == ([30], 2)
+
+    async def test_calls_past_their_time_expire(self, store: Store, device: Device) -> None:
+        calls = [self.call(device, expires_at_ms=at) for at in (100, 200, 300)]
+        for call in calls:
+            await store.add_rpc_call(call, most_live=10)
+        assert await store.expire_rpc_calls(99, status="EXPIRED", limit=10) == 0
+        assert await store.expire_rpc_calls(200, status="EXPIRED", limit=10) == 2
+        found = [await store.find_rpc_call(call.id) for call in calls]
+        assert [(call.status, call.live) for call in found if call] == [
+            ("EXPIRED", False),
+            ("EXPIRED", False),
+            ("QUEUED", True),
+        ]
+
+    async def test_ended_ones_are_removed_after_a_time(self, store: Store, device: Device) -> None:
+        ended, live = self.call(device, expires_at_ms=100, live=False), self.call(device, expires_at_ms=100)
+        for call in (ended, live):
+            await store.add_rpc_call(call, most_live=10)
+        assert await store.remove_ended_rpc_calls(100, limit=10) == 0
+        assert await store.remove_ended_rpc_calls(101, limit=10) == 1
+        assert await store.find_rpc_call(ended.id) is None
+        await store.remove_rpc_call(live.id)
+        await store.remove_rpc_call(live.id)
+        assert await store.find_rpc_call(live.id) is None
+
+    async def test_they_go_with_their_device(self, store: Store, device: Device) -> None:
+        call = self.call(device)
+        await store.add_rpc_call(call, most_live=10)
+        await store.remove_device(device.id)
+        assert await store.find_rpc_call(call.id) is None

@@ -27,7 +27,7 @@ from paho.mqtt.properties import Properties
 
 port, ca_file, combined_file, version, delay_s = sys.argv[1:]
 version = MQTTProtocolVersion(int(version))
-client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=version)
+client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="pump", protocol=version)
 context = ssl.create_default_context(cafile=ca_file)
 context.load_cert_chain(combined_file)
 client.tls_set_context(context)
@@ -117,8 +117,8 @@ def test_device_that_comes_back_in_time_takes_its_will_back(device_with_certific
     device, other = device_with_certificate(), device_with_certificate()
     vanish(device, MQTT_5, delay_s=2)
     device.wait_for_event("disconnected")
-    with PahoDevice(device, version=MQTT_5, clean_start=False) as paho:
-        assert paho.result == 0
+    with PahoDevice(device, version=MQTT_5, client_id="pump", clean_start=False) as paho:
+        assert paho.session_present
     vanish(other, MQTT_5, delay_s=2)
     other.wait_for_event("will")  # later than the first one would have been
     assert device.events("will") == []
@@ -128,8 +128,8 @@ def test_new_session_ends_the_old_one_and_its_will_is_due(device_with_certificat
     device = device_with_certificate()
     vanish(device, MQTT_5, delay_s=600)
     device.wait_for_event("disconnected")
-    with PahoDevice(device, version=MQTT_5, clean_start=True) as paho:
-        assert paho.result == 0
+    with PahoDevice(device, version=MQTT_5, client_id="pump", clean_start=True) as paho:
+        assert not paho.session_present
         device.wait_for_event("will")
 
 

@@ -16,7 +16,6 @@ from thingpass.api.raw_bodies import raw_json_body, unwrapped
 from thingpass.api.services import Services
 from thingpass.api.telemetry_entities import DeviceByIdOnly, Keys, TelemetryDevice
 from thingpass.api.value_texts import attributes
-from thingpass.bus.messages import SharedAttributesChanged
 from thingpass.errors import Invalid
 from thingpass.servers.device_payloads import parse_attributes
 from thingpass.store.rows import Attribute, Device
@@ -106,6 +105,29 @@ async def post_device_attributes(
     return await _save(services, device, scope, await request.body())
 
 
+@router.delete(
+    "/{entityType}/{entityId}/{scope}",
+    summary="Remove attributes",
+    responses=answers_empty("the attributes are gone"),
+)
+async def delete_attributes(
+    device: TelemetryDevice, services: ServicesOf, scope: ScopeInPath, keys: Keys
+) -> Response:
+    """Of any scope. Keys that are not there are no error."""
+    return await _remove(services, device, scope, keys)
+
+
+@router.delete(
+    "/{deviceId}/{scope}",
+    summary="Remove attributes of a device (older path)",
+    responses=answers_empty("the attributes are gone"),
+)
+async def delete_device_attributes(
+    device: DeviceByIdOnly, services: ServicesOf, scope: ScopeInPath, keys: Keys
+) -> Response:
+    return await _remove(services, device, scope, keys)
+
+
 async def _find(
     services: Services, device: Device, scopes: tuple[Scope, ...], keys: tuple[str, ...]
 ) -> list[Attribute]:
@@ -135,6 +157,11 @@ async def _save(services: Services, device: Device, scope: Scope, body: bytes) -
     if not values:
         raise Invalid("No attributes data found in request body!")
     await services.attributes.save(device.id, scope.value, values)
-    if scope is Scope.SHARED_SCOPE:
-        services.bus.publish(SharedAttributesChanged(device.id, tuple(values)))
+    return Response(status_code=200)
+
+
+async def _remove(services: Services, device: Device, scope: Scope, keys: tuple[str, ...]) -> Response:
+    if not keys:
+        raise Invalid("Empty keys: []", mend="Name them in ?keys=, separated by commas.")
+    await services.attributes.remove(device.id, scope.value, keys)
     return Response(status_code=200)

@@ -20,6 +20,7 @@ from thingpass.api.answers import JSON, SCHEMA_PLACE
 from thingpass.api.authorization import GuardedRoute, Role, role_of
 from thingpass.api.connections import ConnectionsShape
 from thingpass.api.device_events import DeviceEventsShape
+from thingpass.api.kept_calls import RpcShape
 from thingpass.api.refusals import RefusalsShape
 from thingpass.api.server import ServerShape
 from thingpass.api.thingsboard_shapes import (
@@ -54,6 +55,8 @@ SHAPES = (
     ProfileInfoShape,
     PageShape[ProfileInfoShape],
     CredentialsShape,
+    RpcShape,
+    PageShape[RpcShape],
     ConnectionsShape,
     RefusalsShape,
     DeviceEventsShape,

@@ -16,6 +16,7 @@ from thingpass.devices.states import DeviceStateService
 from thingpass.devices.users import UserService
 from thingpass.identity.refusal_log import RefusalLog
 from thingpass.messaging.presence import Presence
+from thingpass.messaging.rpc import RpcService
 from thingpass.metrics import Counters
 from thingpass.settings import ApiSettings
 from thingpass.store.store import Store
@@ -50,6 +51,7 @@ class Services:
     attributes: AttributeService
     device_states: DeviceStateService
     device_events: DeviceEvents
+    rpc: RpcService
     bus: Bus
     refusal_log: RefusalLog
     presence: Presence

@@ -24,6 +24,7 @@ GROUP_TITLES = {
     "listeners": "Listeners",
     "tls": "TLS",
     "mqtt": "MQTT",
+    "rpc": "Calls to devices",
     "store": "Store",
     "identity": "Identity",
     "devices": "Devices",

@@ -130,10 +130,10 @@ class DeviceEvents:
         else:
             self._held_wills[device_id] = _HeldWill(self._clock.monotonic() + will.delay_s, will)
 
-    def came_back(self, device_id: str, *, clean_start: bool) -> None:
+    def came_back(self, device_id: str, *, resumed: bool) -> None:
         """MQTT5 3.1.3.2.2: a session that goes on cancels its will, one that begins anew ends the old one."""
         held = self._held_wills.pop(device_id, None)
-        if held is not None and clean_start:
+        if held is not None and not resumed:
             self._record_will(device_id, held.will)
 
     async def list(

@@ -28,6 +28,7 @@ from thingpass.mqtt.events import (
 from thingpass.mqtt.packets import Connect, ProtocolVersion, Subscription
 from thingpass.mqtt.reason_codes import ReasonCode
 from thingpass.mqtt.session import Limits, Session
+from thingpass.mqtt.session_state import SessionState
 from thingpass.mqtt.transitions import State
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "ReasonCode",
     "Session",
     "SessionFailed",
+    "SessionState",
     "State",
     "SubscribeRequested",
     "Subscription",

@@ -1,7 +1,6 @@
-"""Messages on their way at QoS 1 and 2: packet identifiers, Receive Maximum and who owes whom what.
+"""Messages on their way from the client at QoS 1 and 2: packet identifiers, Receive Maximum, what is owed.
 
-Identifiers of the two directions are independent (MQTT5 2.2.1). Nothing is kept of a message but its
-identifier: the server keeps no session state, so nothing is ever sent again.
+Identifiers of the two directions are independent (MQTT5 2.2.1); the other one is `outbound.py`.
 """
 
 from __future__ import annotations
@@ -11,8 +10,6 @@ import sys
 
 from thingpass.mqtt.errors import ProtocolViolation
 from thingpass.mqtt.reason_codes import PacketType, ReasonCode
-
-MAXIMUM_PACKET_ID = 65_535
 
 
 class Arrival(enum.Enum):
@@ -98,6 +95,15 @@ class InboundMessages:
                 self.awaiting_release += 1
         return PacketType.PUBREC
 
+    def received(self) -> tuple[int, ...]:
+        """Identifiers of QoS 2 that wait for PUBREL: what a kept session knows of its client's messages."""
+        return tuple(packet_id for packet_id, released in self.at_qos_2.items() if released)
+
+    def restore(self, received: tuple[int, ...]) -> None:
+        """What `received` gave when the session was left."""
+        self.at_qos_2 = dict.fromkeys(received, True)
+        self.awaiting_release = self.in_flight = len(received)
+
     def release(self, packet_id: int) -> ReasonCode:
         """PUBREL of the client: the reason code of the PUBCOMP. Raises ProtocolViolation."""
         released = self.at_qos_2.get(packet_id)
@@ -113,58 +119,3 @@ class InboundMessages:
 
 def _in_use() -> ProtocolViolation:
     return ProtocolViolation("a packet identifier is in use at another QoS", statement="MQTT-2.2.1-3")
-
-
-class OutboundMessages:
-    """Messages to the client: identifiers from 1 to 65,535, in turn, past those still in flight."""
-
-    __slots__ = ("_awaited", "_last_id", "maximum")
-
-    def __init__(self, maximum: int) -> None:
-        self.maximum = maximum
-        self._last_id = 0
-        self._awaited: dict[int, PacketType] = {}  # the packet that the client owes
-
-    @property
-    def quota(self) -> int:
-        """How many more messages of QoS 1 and 2 the client takes now. MQTT5 4.9."""
-        return self.maximum - len(self._awaited)
-
-    def begin(self, qos: int) -> int | None:
-        """A packet identifier for one more message, or None when the quota is used up [MQTT-3.3.4-9]."""
-        if len(self._awaited) >= min(self.maximum, MAXIMUM_PACKET_ID):
-            return None
-        packet_id = self._last_id % MAXIMUM_PACKET_ID + 1
-        while packet_id in self._awaited:  # MQTT5 2.2.1 [MQTT-2.2.1-4]
-            packet_id = packet_id % MAXIMUM_PACKET_ID + 1
-        self._last_id = packet_id
-        self._awaited[packet_id] = PacketType.PUBACK if qos == 1 else PacketType.PUBREC
-        return packet_id
-
-    def forget(self, packet_id: int) -> None:
-        """The message was not sent after all."""
-        self._awaited.pop(packet_id, None)
-
-    def acknowledged(self, packet_id: int, packet_type: PacketType) -> bool:
-        """The packet ends a delivery, or comes for a second time (False). Raises ProtocolViolation."""
-        awaited = self._awaited.get(packet_id)
-        if awaited is None:
-            return False
-        if awaited is not packet_type:
-            raise _not_due(packet_type, awaited)
-        del self._awaited[packet_id]
-        return True
-
-    def received(self, packet_id: int) -> ReasonCode:
-        """PUBREC of the client: the reason code of the PUBREL. Raises ProtocolViolation."""
-        awaited = self._awaited.get(packet_id)
-        if awaited is None:
-            return ReasonCode.PACKET_IDENTIFIER_NOT_FOUND
-        if awaited is PacketType.PUBACK:
-            raise _not_due(PacketType.PUBREC, awaited)
-        self._awaited[packet_id] = PacketType.PUBCOMP  # MQTT5 4.3.3; sent again, it is answered again
-        return ReasonCode.SUCCESS
-
-
-def _not_due(packet_type: PacketType, awaited: PacketType) -> ProtocolViolation:
-    return ProtocolViolation(f"{packet_type.name} where {awaited.name} is due")

@@ -57,6 +57,13 @@ class Outbox:
         self.waiting.append(data)
         return True
 
+    def fits(self, packet: Packet) -> bool:
+        """Whether the client takes a packet of this size."""
+        if self._maximum_packet_size is None:
+            return True
+        assert self._version is not None
+        return len(encode(packet, self._version)) <= self._maximum_packet_size
+
     def send_disconnect(self, reason_code: int, reason_string: str | None) -> None:
         """DISCONNECT for MQTT 5; in MQTT 3 only clients send it."""
         if self._version is not _MQTT_5:

@@ -11,12 +11,14 @@ and 2 is answered by one `acknowledge`, every SubscribeRequested by `grant`, eve
 verbs that come later (a commit that ended, a decision that took long) do nothing.
 
 What may come when is `transitions.py`; cutting the stream, `framing.py`; form, `decoding.py`; which
-identifiers fit, `inflight.py`; what goes out, `outbox.py`. No session state outlives a connection, so Session
-Present is always 0 and nothing is ever sent again.
+identifiers fit, `inflight.py` and `outbound.py`; what goes out, `outbox.py`. A session whose client asked for
+it (`session_expiry_interval` above 0) leaves `state_to_keep()`; given to `accept` of a later connection of
+the same client, it goes on there.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -37,7 +39,8 @@ from thingpass.mqtt.events import (
     UnsubscribeRequested,
 )
 from thingpass.mqtt.framing import Framing
-from thingpass.mqtt.inflight import Arrival, InboundMessages, OutboundMessages
+from thingpass.mqtt.inflight import Arrival, InboundMessages
+from thingpass.mqtt.outbound import OutboundMessages, Outgoing
 from thingpass.mqtt.outbox import Outbox
 from thingpass.mqtt.packets import (
     ConnAck,
@@ -58,8 +61,9 @@ from thingpass.mqtt.packets import (
     Will,
 )
 from thingpass.mqtt.plain_messages import read_plain_messages
-from thingpass.mqtt.properties import Properties
+from thingpass.mqtt.properties import NO_PROPERTIES, Properties
 from thingpass.mqtt.reason_codes import REASON_BY_CODE, PacketType, ReasonCode, permitted
+from thingpass.mqtt.session_state import SessionState
 from thingpass.mqtt.subscription_identifiers import SubscriptionIdentifiers
 from thingpass.mqtt.topic_aliases import TopicAliases
 from thingpass.mqtt.topics import is_shared
@@ -82,6 +86,9 @@ class Limits(msgspec.Struct, frozen=True):
     receive_maximum: int = 100  # unacknowledged messages of QoS 1 and 2 (MQTT 5; MQTT 3 has no such limit)
     topic_alias_maximum: int = 10  # names kept per connection; devices have a handful
     send_maximum: int = 1000  # messages of QoS 1 and 2 on their way to the client, whatever it allows
+    waiting_maximum: int = 1000  # messages that wait because the client's Receive Maximum is used up
+    held_bytes_maximum: int = 1_048_576  # of these messages, and of those kept to be sent again
+    session_expiry_maximum: int = 0  # seconds that a session is kept for its client; 0: none is
     connect_timeout_s: float = 10.0  # from the start to CONNECT, and again from CONNECT to the decision
 
 
@@ -103,6 +110,7 @@ class Session:
         "limits",
         "outgoing",
         "protocol_version",
+        "session_expiry_interval",
         "state",
         "will",
     )
@@ -124,6 +132,8 @@ class Session:
         self._silence_allowed_s: float | None = limits.connect_timeout_s
         self._inbound = InboundMessages()
         self._outbound = OutboundMessages(limits.send_maximum)
+        # Seconds that the caller should keep `state_to_keep()` after the connection has ended; 0: not at all.
+        self.session_expiry_interval = 0
         self._topic_aliases: TopicAliases | None = None
         self._subscription_identifiers: SubscriptionIdentifiers | None = None
 
@@ -144,7 +154,7 @@ class Session:
 
     @property
     def send_quota(self) -> int:
-        """How many more messages of QoS 1 and 2 `publish` takes before the client acknowledges one."""
+        """How many more messages of QoS 1 and 2 the client takes now; further ones wait here."""
         return self._outbound.quota
 
     # --- feed ---
@@ -246,11 +256,18 @@ class Session:
                 statement="MQTT-3.1.3-8 of 3.1.1",
                 reason_code=ReasonCode.CLIENT_IDENTIFIER_NOT_VALID,
             )
+        elif (
+            not connect.clean_start
+        ):  # 3.1.1 3.1.2.4: it knows no expiry, so the session is kept for the longest
+            self.session_expiry_interval = self.limits.session_expiry_maximum
         return ConnectReceived(connect)
 
     def _on_connect_properties(self, properties: Properties) -> None:
         if properties.receive_maximum is not None:  # MQTT5 3.1.2.11.3
             self._outbound.maximum = min(properties.receive_maximum, self.limits.send_maximum)
+        self.session_expiry_interval = min(
+            properties.session_expiry_interval or 0, self.limits.session_expiry_maximum
+        )
         if properties.authentication_method is not None:
             raise ProtocolViolation(
                 "CONNECT asks for enhanced authentication, which is not spoken here",
@@ -290,6 +307,8 @@ class Session:
     def _delivery_ended(self, packet_id: int, reason_code: int, packet_type: PacketType) -> Event | None:
         if not self._outbound.acknowledged(packet_id, packet_type):
             return None
+        if self._outbound.waiting:
+            self._send_waiting()
         return DeliveryAcknowledged(packet_id, reason_code)
 
     def _on_pubrec(self, packet: PubRec) -> Event | None:
@@ -328,15 +347,32 @@ class Session:
     def _on_disconnect(self, packet: Disconnect) -> Event | None:
         if packet.reason_code == ReasonCode.NORMAL_DISCONNECTION:  # [MQTT-3.14.4-3]
             self.will = None
-        reason_string = packet.properties.reason_string if packet.properties is not None else None
+        properties = packet.properties
+        if properties is not None and properties.session_expiry_interval is not None:
+            self._on_expiry_changed(properties.session_expiry_interval)
+        reason_string = properties.reason_string if properties is not None else None
         return Disconnected(packet.reason_code, reason_string)
+
+    def _on_expiry_changed(self, interval: int) -> None:
+        connect = self.connect
+        asked = connect.properties.session_expiry_interval if connect and connect.properties else None
+        if interval and not asked:  # MQTT5 3.14.2.2.2
+            raise ProtocolViolation("a Session Expiry Interval in DISCONNECT, but none in CONNECT")
+        self.session_expiry_interval = min(interval, self.limits.session_expiry_maximum)
 
     # --- act ---
 
     def accept(
-        self, now: float, *, assigned_client_id: str | None = None, server_keep_alive: int | None = None
+        self,
+        now: float,
+        *,
+        assigned_client_id: str | None = None,
+        server_keep_alive: int | None = None,
+        resumed: SessionState | None = None,
     ) -> list[Event]:
         """Answer CONNECT with success; returns the events of what the client had already sent behind it.
+
+        `resumed` is what was kept of the client's session, if it did not ask for a clean start.
 
         `assigned_client_id` is needed for an MQTT 5 client with an empty identifier [MQTT-3.1.3-6].
         `server_keep_alive` (seconds) replaces the client's keep alive in MQTT 5; older clients cannot be
@@ -355,8 +391,9 @@ class Session:
             if server_keep_alive is not None:
                 keep_alive = server_keep_alive
             properties = self._connack_properties(connect, assigned_client_id, server_keep_alive)
-        # MQTT5 3.2.2 [MQTT-3.2.2-2], [MQTT-3.2.2-3]: no session was kept, so Session Present is 0
-        if not self._outbox.send(ConnAck(False, ReasonCode.SUCCESS, properties)):
+        # MQTT5 3.2.2 [MQTT-3.2.2-2], [MQTT-3.2.2-3]; MQTT 3.1 has no such flag
+        present = resumed is not None and self.protocol_version is not _MQTT_3_1
+        if not self._outbox.send(ConnAck(present, ReasonCode.SUCCESS, properties)):
             return [
                 self._fail(
                     ProtocolViolation(
@@ -369,7 +406,24 @@ class Session:
         self.state = State.OPEN
         self._heard_at = now
         self._silence_allowed_s = keep_alive * _KEEP_ALIVE_FACTOR or None
+        if resumed is not None:
+            self._resume(resumed)
+        if self.session_expiry_interval:
+            self._outbound.keep()
         return self.receive(b"", now)
+
+    def _resume(self, state: SessionState) -> None:
+        releases = state.outbound.start_again(self._outbound.maximum)
+        self._outbound = state.outbound
+        self._inbound.restore(state.received)
+        self._subscription_identifiers = state.subscription_identifiers
+        for packet_id in releases:
+            self._outbox.send(PubRel(packet_id))
+        self._send_waiting()
+
+    def state_to_keep(self) -> SessionState:
+        """What the client's next connection goes on with; this session must not be used any more."""
+        return SessionState(self._outbound, self._inbound.received(), self._subscription_identifiers)
 
     def _connack_properties(
         self, connect: Connect, assigned_client_id: str | None, server_keep_alive: int | None
@@ -379,8 +433,12 @@ class Session:
         # Maximum QoS is left out, which says 2. So is Retain Available, which says 1: this is no broker and
         # the flag has no effect, but stock clients that set it must not fail over it.
         return Properties(
-            # No session outlives its connection: said to who asked for more. MQTT5 3.2.2.3.2
-            session_expiry_interval=0 if asked is not None and asked.session_expiry_interval else None,
+            # Said only where it is not what was asked for. MQTT5 3.2.2.3.2
+            session_expiry_interval=(
+                self.session_expiry_interval
+                if asked is not None and (asked.session_expiry_interval or 0) != self.session_expiry_interval
+                else None
+            ),
             receive_maximum=limits.receive_maximum,
             maximum_packet_size=limits.maximum_packet_size,
             assigned_client_identifier=None if connect.client_id else assigned_client_id,
@@ -432,25 +490,74 @@ class Session:
             send((0x4002_0000 | packet_id).to_bytes(4, "big"))  # PUBACK of every version: 40 02, identifier
         inbound.in_flight -= len(packet_ids)
 
-    def publish(self, topic: str, payload: bytes, qos: int, *, retain: bool = False) -> int | None:
-        """Send a message: its packet identifier (0 at QoS 0), or None when it was not sent.
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        qos: int,
+        *,
+        retain: bool = False,
+        properties: Properties | None = None,
+        expires_at: float | None = None,
+        now: float | None = None,
+    ) -> int | None:
+        """Send a message: its packet identifier (0 at QoS 0), or None when it is not sent.
 
-        It is not sent when the client's Receive Maximum is used up (`send_quota` is 0: try again after a
-        DeliveryAcknowledged), when it is larger than the client takes [MQTT-3.1.2-24], or when the session is
-        not open. Raises ValueError for a topic or a payload that does not fit into any packet.
+        A message of QoS 1 or 2 waits here while the client's Receive Maximum is used up, and is dropped when
+        it still waits at `expires_at`; with it goes `now`, since MQTT 5 clients are told how long is left.
+        None: the message is larger than the client takes [MQTT-3.1.2-24], the client is too far behind
+        (`backed_up`), or the session is not open. Raises ValueError for a topic or a payload that does not
+        fit into any packet.
         """
-        if self.state is not _OPEN:
+        if self.state is not _OPEN or (qos and self.backed_up):
             return None
-        properties = None
-        if self._subscription_identifiers is not None:
-            properties = self._subscription_identifiers.properties_for(topic)
-        packet_id = self._outbound.begin(qos) if qos else 0
+        packet_id = self._outbound.new_id() if qos else 0
         if packet_id is None:
             return None
-        if not self._outbox.send(Publish(False, qos, retain, topic, packet_id, properties, payload)):
-            self._outbound.forget(packet_id)
+        if self._subscription_identifiers is not None:
+            identifiers = self._subscription_identifiers.identifiers_for(topic)
+            if identifiers:
+                properties = msgspec.structs.replace(
+                    properties or NO_PROPERTIES, subscription_identifier=identifiers
+                )
+        publish = Publish(False, qos, retain, topic, packet_id, properties, payload)
+        message = Outgoing(publish, expires_at)
+        if qos and (self._outbound.waiting or self._outbound.quota <= 0):
+            if not self._outbox.fits(publish):
+                return None
+            self._outbound.wait(message)
+        elif not self._send_message(message, self._heard_at if now is None else now):
             return None
         return packet_id
+
+    @property
+    def backed_up(self) -> bool:
+        """Whether so much waits for the client, or for its answer, that `publish` takes no more."""
+        outbound = self._outbound
+        return (
+            outbound.waiting >= self.limits.waiting_maximum
+            or outbound.bytes_held >= self.limits.held_bytes_maximum
+        )
+
+    def _send_message(self, message: Outgoing, now: float) -> bool:
+        publish = message.publish
+        if message.expires_at is not None and self._is_mqtt5:  # MQTT5 3.3.2.3.3
+            left = max(1, math.ceil(message.expires_at - now))
+            properties = msgspec.structs.replace(
+                publish.properties or NO_PROPERTIES, message_expiry_interval=left
+            )
+            publish = msgspec.structs.replace(publish, properties=properties)
+        if not self._outbox.send(publish):
+            return False
+        if publish.qos:
+            self._outbound.sent(message)
+        return True
+
+    def _send_waiting(self) -> None:
+        while (message := self._outbound.next_to_send(self._heard_at)) is not None:
+            # Too large can only be what another connection's client would have taken: it counts as sent and
+            # acknowledged [MQTT-3.1.2-25].
+            self._send_message(message, self._heard_at)
 
     def grant(self, packet_id: int, reason_codes: Sequence[int]) -> None:
         """Answer SubscribeRequested.

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from thingpass.mqtt.packets import Subscribe
-from thingpass.mqtt.properties import Properties
 from thingpass.mqtt.reason_codes import ReasonCode
 from thingpass.mqtt.topics import matches
 
@@ -48,9 +47,8 @@ class SubscriptionIdentifiers:
         for topic_filter in topic_filters:
             self._by_filter.pop(topic_filter, None)
 
-    def properties_for(self, topic: str) -> Properties | None:
-        """The properties of a PUBLISH to the client: the identifiers of all that match [MQTT-3.3.4-4]."""
-        found = tuple(
+    def identifiers_for(self, topic: str) -> tuple[int, ...]:
+        """What a PUBLISH to the client carries: the identifiers of all that match [MQTT-3.3.4-4]."""
+        return tuple(
             identifier for topic_filter, identifier in self._by_filter.items() if matches(topic_filter, topic)
         )
-        return Properties(subscription_identifier=found) if found else None

@@ -26,6 +26,7 @@ NETWORK_LOST: Final = End("network-lost", "The network connection ended without 
 SILENT: Final = End("silent", "The device went silent: {seen}.")
 PROTOCOL_BROKEN: Final = End("protocol-broken", "The device broke the protocol: {seen}.")
 MESSAGE_REFUSED: Final = End("message-refused", "A message could not be used: {seen}")
+TOO_FAR_BEHIND: Final = End("too-far-behind", "The device did not take what was sent to it.")
 TAKEN_OVER: Final = End("taken-over", "A new connection of the device took its place.")
 CREDENTIALS_CHANGED: Final = End("credentials-changed", "The device was given other credentials.")
 DEVICE_REMOVED: Final = End("device-removed", "The device was removed.")
@@ -35,6 +36,7 @@ SERVER_STOPPED: Final = End("server-stopped", "The server stopped.")
 
 ENDS: tuple[End, ...] = (
     *(GOODBYE, GOODBYE_WITH_REASON, NETWORK_LOST, SILENT, PROTOCOL_BROKEN, MESSAGE_REFUSED),
+    TOO_FAR_BEHIND,
     *(TAKEN_OVER, CREDENTIALS_CHANGED, DEVICE_REMOVED, NOT_STORED, SERVER_FAILED, SERVER_STOPPED),
 )
 

@@ -12,7 +12,7 @@ from thingpass.devices import event_kinds
 from thingpass.devices.events import LONGEST_PAYLOAD, DeviceEvents, LastWill
 from thingpass.devices.states import DeviceStateService, Link
 from thingpass.messaging.presence import Connection
-from thingpass.mqtt.packets import Connect, Will
+from thingpass.mqtt.packets import Will
 from thingpass.servers.connection_ends import SERVER_STOPPED, TAKEN_OVER, End
 
 MOST_WILL_DELAY_S: Final = 86_400
@@ -23,8 +23,8 @@ class DeviceLife:
         self._states = states
         self._events = events
 
-    def came(self, connection: Connection, link: Link, *, clean_start: bool) -> None:
-        self._events.came_back(connection.device_id, clean_start=clean_start)
+    def came(self, connection: Connection, link: Link, *, resumed: bool) -> None:
+        self._events.came_back(connection.device_id, resumed=resumed)
         self._events.record(
             connection.device_id,
             event_kinds.CONNECTED,
@@ -56,23 +56,20 @@ class DeviceLife:
         self._states.disconnected(connection.device_id, link, taken_over=end is TAKEN_OVER)
 
 
-def last_will(will: Will | None, connect: Connect | None) -> LastWill | None:
-    """The will that stands at the end of a session.
+def last_will(will: Will | None, *, session_expiry_s: int) -> LastWill | None:
+    """The will that stands at the end of a connection.
 
     MQTT5 3.1.2.5: it is due when its delay has passed or the session ends, whichever is first; so there is
-    no delay without a Session Expiry Interval. MQTT 3 knows neither.
+    no delay where no session is kept. MQTT 3 knows none.
     """
     if will is None:
         return None
     delay_s = will.properties.will_delay_interval if will.properties is not None else None
-    expiry_s = None
-    if connect is not None and connect.properties is not None:
-        expiry_s = connect.properties.session_expiry_interval
     return LastWill(
         topic=will.topic,
         payload=will.payload[:LONGEST_PAYLOAD],
         payload_bytes=len(will.payload),
         qos=will.qos,
         retain=will.retain,
-        delay_s=min(delay_s or 0, expiry_s or 0, MOST_WILL_DELAY_S),
+        delay_s=min(delay_s or 0, session_expiry_s, MOST_WILL_DELAY_S),
     )

@@ -237,6 +237,11 @@ def parse_rpc_method(payload: bytes) -> str:
     return _text(members["method"], "method")
 
 
+def rpc_request(method: str, params_json: str) -> bytes:
+    """A call to the device (2.7); the parameters are put in as they are."""
+    return msgspec.json.encode({"method": method, "params": msgspec.Raw(params_json.encode())})
+
+
 # Values
 
 

@@ -43,6 +43,7 @@ from thingpass.mqtt.events import (
     UnsubscribeRequested,
 )
 from thingpass.mqtt.packets import ProtocolVersion
+from thingpass.mqtt.properties import Properties
 from thingpass.mqtt.reason_codes import ReasonCode, describe
 from thingpass.mqtt.session import Limits, Session
 from thingpass.servers import connection_ends
@@ -50,6 +51,8 @@ from thingpass.servers.connection_ends import END_BY_CLOSE_REASON, End
 from thingpass.servers.deadlines import DeadlineWheel
 from thingpass.servers.device_life import DeviceLife, last_will
 from thingpass.servers.device_messages import MessageServices, receive_message
+from thingpass.servers.kept_sessions import KeptSessions
+from thingpass.servers.mqtt_device_session import MqttDeviceSession, ToDevice
 from thingpass.servers.ordered_work import OrderedWork
 from thingpass.servers.payload_faults import PayloadInvalid
 from thingpass.servers.protocol_refusals import Fault, mqtt_fault
@@ -69,6 +72,7 @@ LINGER_S: Final = 1.0  # how long a goodbye may take to reach the peer
 REFUSAL_HEARD_S: Final = 0.1  # how long a refused client has for reading why, before we end the connection
 
 NOT_STORED: Final = "The server could not store this now."
+TOO_FAR_BEHIND: Final = "Too many messages to this device are unread or unacknowledged."
 HTTP_ANSWER: Final = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
     b"This port speaks MQTT, not HTTP.\n"
@@ -104,6 +108,8 @@ class ConnectionServices(msgspec.Struct, frozen=True, kw_only=True):
     presence: Presence
     life: DeviceLife
     messages: MessageServices
+    to_device: ToDevice
+    kept_sessions: KeptSessions
     limits: Limits
     maximum_keep_alive_s: int  # 0: as long as the client likes
     open_connections: set[MqttConnection]
@@ -115,6 +121,7 @@ class MqttConnection:
         "_closed",
         "_connection",
         "_device",
+        "_device_session",
         "_end",
         "_endpoint",
         "_evidence",
@@ -146,6 +153,7 @@ class MqttConnection:
         self._session = Session(services.limits, services.loop.time())
         self._device: Device | None = None
         self._connection: Connection | None = None
+        self._device_session: MqttDeviceSession | None = None  # once something is sent to it unasked
         self._end: tuple[End, str] | None = None  # how it ended, and what was seen
         self._subscriptions = Subscriptions()
         self._paused = 0
@@ -323,11 +331,24 @@ class MqttConnection:
             connected_at_ms=services.messages.clock.now_ms(),
         )
         services.presence.opened(self._connection, self.end)
-        services.life.came(self._connection, self, clean_start=connect.clean_start)
         services.messages.counters.connects_accepted += 1
-        held_back = self._session.accept(
-            services.loop.time(), assigned_client_id=assigned, server_keep_alive=keep_alive
+        # After `opened`, which ends the device's earlier connection: that one may leave a session.
+        resumed = services.kept_sessions.take(
+            allowed.device.id, self._connection.client_id, clean_start=connect.clean_start
         )
+        services.life.came(self._connection, self, resumed=resumed is not None)
+        held_back = self._session.accept(
+            services.loop.time(),
+            assigned_client_id=assigned,
+            server_keep_alive=keep_alive,
+            resumed=None if resumed is None else resumed.state,
+        )
+        if resumed is not None:
+            services.messages.counters.sessions_resumed += 1
+            self._device_session, self._subscriptions = resumed, resumed.subscriptions
+            resumed.come_back(self)
+        elif self._session.session_expiry_interval:
+            self._make_device_session()
         self._services.wheel.forget(self)
         self._services.wheel.watch(self)  # its keep alive may end before the time for CONNECT would have
         self._act_on(held_back)
@@ -336,12 +357,32 @@ class MqttConnection:
 
     def _subscribe_requested(self, event: SubscribeRequested) -> None:
         self._session.grant(event.packet_id, self._subscriptions.subscribe(event.subscriptions))
+        if self._subscriptions.wants_something_unasked:
+            self._make_device_session().subscribed([each.topic_filter for each in event.subscriptions])
 
     def _unsubscribe_requested(self, event: UnsubscribeRequested) -> None:
         codes = self._subscriptions.unsubscribe(event.topic_filters)
         self._session.confirm_unsubscribe(event.packet_id, codes)
+        if self._device_session is not None:
+            self._device_session.unsubscribed()
 
-    def _nothing_to_do(self, event: DeliveryAcknowledged | PingReceived) -> None:
+    def _make_device_session(self) -> MqttDeviceSession:
+        if self._device_session is None:
+            assert self._connection is not None
+            self._device_session = MqttDeviceSession(
+                self._services.to_device,
+                device_id=self._connection.device_id,
+                client_id=self._connection.client_id,
+                subscriptions=self._subscriptions,
+                link=self,
+            )
+        return self._device_session
+
+    def _delivery_acknowledged(self, event: DeliveryAcknowledged) -> None:
+        if self._device_session is not None:
+            self._device_session.delivered(event.packet_id, event.reason_code)
+
+    def _nothing_to_do(self, event: PingReceived) -> None:
         """The session has done what there was to do."""
 
     def _disconnected(self, event: Disconnected) -> None:
@@ -400,12 +441,8 @@ class MqttConnection:
             self._ends(connection_ends.MESSAGE_REFUSED, error.sentence)
             self._session.disconnect(ReasonCode.PAYLOAD_FORMAT_INVALID, error.sentence)
 
-    def send_to_device(self, topic: str, payload: bytes) -> None:
-        qos = self._subscriptions.qos_for(topic)
-        if self._closed or self._session.publish(topic, payload, qos) is None:
-            return  # the client took no more: its Receive Maximum or its Maximum Packet Size
-        self.messages.counters.messages_sent += 1
-        self._send()
+    def send_to_device(self, topic: str, payload: bytes, properties: Properties | None = None) -> None:
+        self.publish_to_device(topic, payload, properties=properties)
 
     def run_in_order(self, work: Coroutine[Any, Any, None]) -> None:
         if self._work is None:
@@ -435,6 +472,47 @@ class MqttConnection:
     @property
     def heard_at(self) -> float:
         return self._session.heard_at
+
+    # What `mqtt_device_session` needs of a connection
+
+    def can_send(self) -> bool:
+        return not (self._closed or self._session.closing)
+
+    def time(self) -> float:
+        return self._services.loop.time()
+
+    def publish_to_device(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        properties: Properties | None = None,
+        expires_at: float | None = None,
+    ) -> int | None:
+        """The packet identifier (0 at QoS 0); None: not sent, being too large or at the end (`can_send()`).
+
+        A device that neither reads nor acknowledges is disconnected, rather than told only a part.
+        """
+        if not self.can_send():
+            return None
+        session = self._session
+        qos = self._subscriptions.qos_for(topic)
+        packet_id = None
+        if self._endpoint.unsent_bytes <= MOST_UNSENT_BYTES:
+            now = self._services.loop.time()
+            packet_id = session.publish(
+                topic, payload, qos, properties=properties, expires_at=expires_at, now=now
+            )
+        if packet_id is not None:
+            self.messages.counters.messages_sent += 1
+            self._send()
+        elif session.backed_up or self._endpoint.unsent_bytes > MOST_UNSENT_BYTES:
+            log.info("connection.too_far_behind", device=self._device_name)
+            self._ends(connection_ends.TOO_FAR_BEHIND)
+            self._end_with(ReasonCode.QUOTA_EXCEEDED, TOO_FAR_BEHIND)
+        else:
+            log.info("message.too_large", device=self._device_name, topic=topic, size_bytes=len(payload))
+        return packet_id
 
     # `telemetry.ingest` reports
 
@@ -469,6 +547,8 @@ class MqttConnection:
     def end(self, reason: str) -> None:
         """Ends the connection from the server's side, for one of presence's reasons."""
         self._ends(END_BY_CLOSE_REASON[reason])
+        if reason != CLOSE_TAKEN_OVER:
+            self._session.session_expiry_interval = 0  # nobody has a right to this session any more
         self._end_with(_CLOSE_REASONS[reason], None)
 
     def end_for_shutdown(self) -> None:
@@ -479,6 +559,7 @@ class MqttConnection:
         if self._closed or self._session.closing:
             return
         self._session.disconnect(code, sentence)
+        self._leave_session()  # at once: who takes over finds it
         self._send()
 
     def _linger(self) -> None:
@@ -518,7 +599,20 @@ class MqttConnection:
             self._connection = None
             self._services.presence.closed(connection)
             end, seen = self._end or (connection_ends.NETWORK_LOST, "")
-            self._services.life.left(connection, self, end, seen, last_will(session.will, session.connect))
+            will = last_will(session.will, session_expiry_s=session.session_expiry_interval)
+            self._services.life.left(connection, self, end, seen, will)
+        self._leave_session()
+
+    def _leave_session(self) -> None:
+        session, self._device_session = self._device_session, None
+        if session is None:
+            return
+        expiry_s = self._session.session_expiry_interval
+        if expiry_s:
+            expires_at = self._services.loop.time() + expiry_s
+            self._services.kept_sessions.keep(session, self._session.state_to_keep(), expires_at)
+        else:
+            session.end()
 
     def _close(self, why: str) -> None:
         if self._closed:
@@ -549,7 +643,7 @@ _ON_EVENT: Final[dict[type, Callable[[MqttConnection, Any], None]]] = {
     ConnectReceived: MqttConnection._connect_received,
     SubscribeRequested: MqttConnection._subscribe_requested,
     UnsubscribeRequested: MqttConnection._unsubscribe_requested,
-    DeliveryAcknowledged: MqttConnection._nothing_to_do,
+    DeliveryAcknowledged: MqttConnection._delivery_acknowledged,
     PingReceived: MqttConnection._nothing_to_do,
     Disconnected: MqttConnection._disconnected,
     SessionFailed: MqttConnection._session_failed,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from thingpass.mqtt.packets import Subscription
 from thingpass.mqtt.reason_codes import ReasonCode
-from thingpass.servers.device_topics import is_subscribable
+from thingpass.servers.device_topics import ATTRIBUTES, RPC_TO_DEVICE, Topic, is_subscribable
 
 HIGHEST_QOS = 1  # what ThingsBoard grants at most (device API reference, 3)
 
@@ -38,6 +38,14 @@ class Subscriptions:
             else ReasonCode.SUCCESS
             for topic_filter in topic_filters
         ]
+
+    def wants(self, row: Topic) -> bool:
+        """Whether the device has subscribed to what is sent by itself on this row's topic."""
+        return row.subscribe in self._granted
+
+    @property
+    def wants_something_unasked(self) -> bool:
+        return self.wants(ATTRIBUTES) or self.wants(RPC_TO_DEVICE)
 
     def qos_for(self, topic: str) -> int:
         """That of the subscription whose filter matches, else 1 (device API reference, 2.3)."""

@@ -154,3 +154,30 @@ class DeviceEvent(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"DeviceEvent({self.id}, {self.device_id!r}, {self.at_ms}, {self.kind!r})"
+
+
+class RpcCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A call to a device that is kept until it has ended, and for some time after that."""
+
+    id: str
+    tenant_id: str
+    device_id: str
+    created_at_ms: int
+    expires_at_ms: int
+    request_id: int  # the id that the device sees
+    oneway: bool
+    method: str
+    params_json: str
+    retries: int  # how often it may be sent again
+    attempts: int = 0  # how often it was sent and not acknowledged
+    status: str = "QUEUED"  # messaging.rpc_statuses
+    live: bool = True  # it may still be sent or answered
+    response: bytes | None = None  # the device's answer as it came
+    additional_info_json: str | None = None
+
+
+class RpcPage(msgspec.Struct, frozen=True):
+    """One page of calls. `total` counts all that match."""
+
+    rows: tuple[RpcCall, ...]
+    total: int

@@ -22,6 +22,8 @@ from thingpass.store.rows import (
     DeviceState,
     DeviceStateChange,
     Page,
+    RpcCall,
+    RpcPage,
     Tenant,
     User,
     Value,
@@ -158,6 +160,33 @@ class DeviceEventStore(Protocol):
         """Removes at most `limit` of the oldest, as far as they are older; gives how many."""
 
 
+class RpcStore(Protocol):
+    """Calls to devices that outlive the server. They go with their device."""
+
+    async def add_rpc_call(self, call: RpcCall, *, most_live: int) -> None:
+        """Raises AlreadyExists, NotFound (no such device), Unavailable when the device has so many live."""
+
+    async def update_rpc_call(self, call: RpcCall) -> bool:
+        """Writes status, attempts, liveness and response, if the stored one is live. Whether it was."""
+
+    async def find_rpc_call(self, call_id: str) -> RpcCall | None: ...
+    async def find_live_rpc_call(self, device_id: str, request_id: int) -> RpcCall | None: ...
+    async def list_live_rpc_calls(self, device_id: str, *, now_ms: int, limit: int) -> list[RpcCall]:
+        """The oldest that are live and not past their time."""
+
+    async def list_rpc_calls(
+        self, device_id: str, *, limit: int, offset: int = 0, status: str | None = None, descending: bool
+    ) -> RpcPage:
+        """In the order of their making."""
+
+    async def remove_rpc_call(self, call_id: str) -> None: ...
+    async def expire_rpc_calls(self, now_ms: int, *, status: str, limit: int) -> int:
+        """Gives live calls past their time this status, at most `limit` of them; how many there were."""
+
+    async def remove_ended_rpc_calls(self, before_ms: int, *, limit: int) -> int:
+        """Removes calls that have ended and whose time was over before this moment; how many there were."""
+
+
 class Store(
     TenantStore,
     UserStore,
@@ -167,6 +196,7 @@ class Store(
     AttributeStore,
     DeviceStateStore,
     DeviceEventStore,
+    RpcStore,
     Protocol,
 ):
     async def open(self) -> None:

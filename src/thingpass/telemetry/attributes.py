@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence, Set
 from typing import Final, Protocol
 
 from thingpass.bus.bus import Bus
-from thingpass.bus.messages import ServerAttributesChanged
+from thingpass.bus.messages import ServerAttributesChanged, SharedAttributesChanged
 from thingpass.clock import Clock
 from thingpass.errors import Invalid
 from thingpass.store.rows import Attribute, Value
@@ -32,7 +32,10 @@ class ComputedAttributes(Protocol):
 
 
 class AttributeService:
-    """`computed` ones are read in the server scope and never saved; the bus hears of what is saved there."""
+    """Whoever changes shared or server attributes does it here, so that the bus hears of it.
+
+    `computed` ones are read in the server scope and never saved.
+    """
 
     def __init__(
         self,
@@ -79,8 +82,16 @@ class AttributeService:
         found += [each for each in await self._computed.find(device_id) if each.key in wanted]
         return sorted(found, key=lambda attribute: attribute.key)
 
+    async def find_shared(self, device_id: str, keys: Sequence[str]) -> list[Attribute]:
+        """As `find` in the shared scope."""
+        return await self._store.find_attributes(device_id, SHARED_SCOPE, keys)
+
     def _publish(self, device_id: str, scope: str, keys: tuple[str, ...]) -> None:
-        if scope == SERVER_SCOPE and self._bus is not None:
+        if self._bus is None or not keys:
+            return
+        if scope == SHARED_SCOPE:
+            self._bus.publish(SharedAttributesChanged(device_id, keys))
+        elif scope == SERVER_SCOPE:
             self._bus.publish(ServerAttributesChanged(device_id, keys))
 
 

@@ -24,6 +24,7 @@ from thingpass.devices.tenants import ensure_default_tenant, new_profile
 from thingpass.devices.users import UserService
 from thingpass.identity.refusal_log import RefusalLog
 from thingpass.messaging.presence import Presence
+from thingpass.messaging.rpc import RpcService
 from thingpass.metrics import Counters
 from thingpass.settings import ApiSettings, DeviceSettings
 from thingpass.store.rows import Device, Tenant, User
@@ -96,6 +97,7 @@ async def api(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Api]:
     ingest = Ingest(store)
     await ingest.start()
     events = DeviceEvents(store, bus, clock, DeviceSettings())
+    rpc = RpcService(store, clock, counters := Counters(), kept_for_s=3600)
     services = Services(
         settings=ApiSettings(),
         clock=clock,
@@ -107,13 +109,14 @@ async def api(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Api]:
         ingest=ingest,
         latest=LatestValues(store),
         series=SeriesService(store),
-        attributes=AttributeService(store, clock),
         device_states=DeviceStateService(store, bus, clock, events, DeviceSettings()),
         device_events=events,
+        attributes=AttributeService(store, clock, bus=bus),
+        rpc=rpc,
         bus=bus,
         refusal_log=RefusalLog(),
         presence=Presence(),
-        counters=Counters(),
+        counters=counters,
         trust_pem=lambda: TRUST_PEM,
         addresses=lambda: [
             ListenerAddress("http", "0.0.0.0", 8080),
@@ -129,6 +132,7 @@ async def api(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Api]:
     yield made
     await made.nobody.aclose()
     await made.admin.aclose()
+    await rpc.close()
     await ingest.stop()
     await bus.close()
     await store.close()

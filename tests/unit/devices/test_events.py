@@ -153,13 +153,13 @@ async def test_delayed_will_is_kept_when_the_device_stays_away(house: House) -> 
     assert len(await house.read(device)) == 1
 
 
-@pytest.mark.parametrize(("clean_start", "kept"), [(False, 0), (True, 1)])
+@pytest.mark.parametrize(("resumed", "kept"), [(True, 0), (False, 1)])
 async def test_who_comes_back_in_time_takes_the_will_back_unless_the_session_is_new(
-    house: House, clean_start: bool, kept: int
+    house: House, resumed: bool, kept: int
 ) -> None:
     device = await house.add()
     house.events.keep_will(device.id, will(delay_s=10))
-    house.events.came_back(device.id, clean_start=clean_start)
+    house.events.came_back(device.id, resumed=resumed)
     assert len(await house.read(device)) == kept
     house.clock.advance(20)
     assert len(await house.read(device)) == kept

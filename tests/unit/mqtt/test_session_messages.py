@@ -314,22 +314,67 @@ class TestOutbound:
     def test_receive_maximum_of_the_client_is_kept(self) -> None:
         session = opened(V5, properties=Properties(receive_maximum=2))
         assert session.send_quota == 2
-        assert [session.publish("t", b"x", qos) for qos in (1, 2, 1)] == [1, 2, None]
+        assert [session.publish("t", b"x", qos) for qos in (1, 2, 1)] == [1, 2, 3]
         assert session.send_quota == 0
+        assert len(session.data_to_send()) == 2 * 9, "the third one waits"
         assert session.publish("t", b"x", 0) == 0, "QoS 0 needs no quota"
+        session.data_to_send()
+        assert _feed(session, PubAck(3)) == [], "it was not sent, so nothing is to be acknowledged"
+        assert _feed(session, PubAck(1)) == [DeliveryAcknowledged(1, 0)]
+        assert decode(session.data_to_send(), V5) == Publish(False, 1, False, "t", 3, None, b"x")
+        assert _feed(session, PubAck(3)) == [DeliveryAcknowledged(3, 0)]
+
+    def test_what_waits_goes_in_order_and_lets_none_overtake(self) -> None:
+        session = opened(V5, properties=Properties(receive_maximum=1))
+        for payload in (b"a", b"b"):
+            session.publish("t", payload, 1)
+        session.data_to_send()
         _feed(session, PubAck(1))
-        assert session.publish("t", b"x", 1) == 3
+        session.publish("t", b"c", 1)
+        assert decode(session.data_to_send(), V5).payload == b"b"
+        _feed(session, PubAck(2))
+        assert decode(session.data_to_send(), V5).payload == b"c"
 
     def test_messages_on_their_way_are_bounded_in_mqtt_3_too(self) -> None:
         session = opened(V4, limits=Limits(send_maximum=3))
-        assert [session.publish("t", b"x", 1) for _ in range(4)] == [1, 2, 3, None]
+        assert [session.publish("t", b"x", 1) for _ in range(4)] == [1, 2, 3, 4]
+        assert len(session.data_to_send()) == 3 * 8
+
+    @pytest.mark.parametrize(
+        "limits", [Limits(send_maximum=1, waiting_maximum=2), Limits(send_maximum=1, held_bytes_maximum=1)]
+    )
+    def test_what_waits_is_bounded(self, limits: Limits) -> None:
+        session = opened(V4, limits=limits)
+        while session.publish("t", b"x", 1) is not None:
+            assert session.send_quota == 0
+        assert session.backed_up
+        assert session.publish("t", b"x", 0) == 0
+        _feed(session, PubAck(1))
+        assert session.publish("t", b"x", 1) is not None
+
+    def test_what_waits_past_its_time_is_dropped(self) -> None:
+        session = opened(V5, properties=Properties(receive_maximum=1))
+        session.publish("t", b"first", 1)
+        session.publish("t", b"late", 1, expires_at=5.0, now=1.0)
+        session.publish("t", b"last", 1, expires_at=9.5, now=1.0)
+        session.data_to_send()
+        session.receive(encode(PubAck(1), V5), 5.0)
+        packet = decode(session.data_to_send(), V5)
+        assert (packet.payload, packet.packet_id) == (b"last", 3)
+        assert packet.properties == Properties(message_expiry_interval=5)
+
+    def test_time_left_is_told_in_mqtt_5_only(self) -> None:
+        for version, expected in ((V5, Properties(message_expiry_interval=1)), (V4, None)):
+            session = opened(version)
+            session.publish("t", b"x", 1, expires_at=10.2, now=10.0)
+            assert decode(session.data_to_send(), version).properties == expected
 
     def test_message_larger_than_the_client_takes_is_not_sent(self) -> None:
         session = opened(V5, properties=Properties(maximum_packet_size=50))
         assert session.publish("t", b"x" * 60, 1) is None
         assert session.data_to_send() == b""
         assert session.send_quota == Limits().send_maximum
-        assert session.publish("t", b"x" * 41, 1) == 2
+        session.publish("t", b"x" * 41, 1)
         assert len(session.data_to_send()) == 49
 
     def test_identifiers_wrap_and_skip_those_in_flight(self) -> None:

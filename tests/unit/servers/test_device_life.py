@@ -5,19 +5,12 @@ from pathlib import Path
 import pytest
 
 from thingpass.devices.events import LONGEST_PAYLOAD
-from thingpass.mqtt.packets import Connect, ProtocolVersion, Will
+from thingpass.mqtt.packets import Will
 from thingpass.mqtt.properties import Properties
 from thingpass.servers.connection_ends import ENDS
 from thingpass.servers.device_life import MOST_WILL_DELAY_S, last_will
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "device-events.md"
-
-
-def connect(expiry_s: int | None = None, **will: object) -> Connect:
-    version = ProtocolVersion.MQTT_5
-    properties = None if expiry_s is None else Properties(session_expiry_interval=expiry_s)
-    members = {"topic": "t", "payload": b"gone", **will}
-    return Connect("MQTT", version, True, 60, "c", properties, Will(**members))
 
 
 def test_ends_are_unique_and_in_the_reference() -> None:
@@ -30,30 +23,27 @@ def test_ends_are_unique_and_in_the_reference() -> None:
 @pytest.mark.parametrize(
     ("delay_s", "expiry_s", "held_s"),
     [
-        (None, None, 0),
-        (30, None, 0),  # the session ends with the connection, and so its will is due
-        (30, 0, 0),
+        (None, 0, 0),
+        (30, 0, 0),  # the session ends with the connection, and so its will is due
         (None, 30, 0),
         (30, 60, 30),
         (60, 30, 30),
         (0xFFFF_FFFF, 0xFFFF_FFFF, MOST_WILL_DELAY_S),
     ],
 )
-def test_delay_ends_with_the_session(delay_s: int | None, expiry_s: int | None, held_s: int) -> None:
+def test_delay_ends_with_the_session(delay_s: int | None, expiry_s: int, held_s: int) -> None:
     properties = None if delay_s is None else Properties(will_delay_interval=delay_s)
-    sent = connect(expiry_s, properties=properties)
-    will = last_will(sent.will, sent)
+    will = last_will(Will("t", b"gone", properties=properties), session_expiry_s=expiry_s)
     assert will is not None
     assert will.delay_s == held_s
 
 
 def test_no_more_of_the_payload_is_kept_than_the_bound() -> None:
-    sent = connect(payload=b"x" * 10_000)
-    will = last_will(sent.will, sent)
+    will = last_will(Will("t", b"x" * 10_000), session_expiry_s=0)
     assert will is not None
     assert (will.payload, will.payload_bytes) == (b"x" * LONGEST_PAYLOAD, 10_000)
     assert "xxx" not in repr(will)
 
 
 def test_no_will_is_none() -> None:
-    assert last_will(None, connect()) is None
+    assert last_will(None, session_expiry_s=60) is None

@@ -42,6 +42,11 @@ _TAKEN: Final[Mapping[str, tuple[str, str]]] = {
         "credentials.credentials_id",
         "These credentials are given to a device already.",
     ),
+    "rpc_calls.id": ("rpc_calls.id", "A call with this id exists already."),
+    "rpc_calls.device_number, rpc_calls.request_id": (
+        "rpc_calls.request_id",
+        "A call with this request id is on its way to the device already.",
+    ),
 }
 
 # The kind of the driver's error -> code, sentence, mend. What is not here is a fault of ours.
