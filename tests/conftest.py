@@ -47,6 +47,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     running.stop()
 
 
+@pytest.fixture(scope="session")
+def plain_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """As `server`, with a port for MQTT without TLS, for tests that open hundreds of connections."""
+    running = start_server(tmp_path_factory.mktemp("plain-server"), "--mqtt-port", "0")
+    yield running
+    running.stop()
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., RunningServer]]:
     """Servers of the test's own, `start("--mqtt-port", "0", environ={...})`, that end with the test."""

@@ -16,6 +16,7 @@ from thingpass.bus.messages import CredentialsChanged, DeviceRemoved
 from thingpass.clock import SystemClock
 from thingpass.devices.devices import DeviceService
 from thingpass.devices.events import DeviceEvents
+from thingpass.devices.profiles import ProfileService
 from thingpass.devices.states import DeviceStateService
 from thingpass.devices.tenants import ensure_default_tenant
 from thingpass.devices.users import UserService
@@ -29,9 +30,10 @@ from thingpass.mqtt.session import Limits
 from thingpass.servers.deadlines import DeadlineWheel
 from thingpass.servers.device_life import DeviceLife
 from thingpass.servers.device_messages import MessageServices
+from thingpass.servers.device_transports import DeviceTransports
 from thingpass.servers.http_listener import HttpListener
 from thingpass.servers.kept_sessions import KeptSessions
-from thingpass.servers.mqtt_connection import ConnectionServices
+from thingpass.servers.mqtt_connection import ConnectionServices, MqttConnection
 from thingpass.servers.mqtt_device_session import ToDevice
 from thingpass.servers.mqtt_listeners import MqttListener, MqttTlsListener, drain
 from thingpass.servers.server_identity import load_server_certificate
@@ -157,7 +159,7 @@ class Server:
         opened.push_async_callback(pushes.close)
 
         life = DeviceLife(states, events)
-        await self._open_mqtt(opened, ingest, attributes, authentication, ToDevice(pushes, rpc), life)
+        await self._open_mqtt(opened, store, ingest, attributes, authentication, ToDevice(pushes, rpc), life)
         services = Services(
             settings=settings.api,
             clock=clock,
@@ -165,6 +167,7 @@ class Server:
             local_secret=load_or_make_local_secret(settings.data_dir),
             store=store,
             devices=DeviceService(store, bus, clock),
+            profiles=ProfileService(store, bus, clock),
             users=users,
             ingest=ingest,
             latest=LatestValues(store),
@@ -191,6 +194,7 @@ class Server:
     async def _open_mqtt(
         self,
         opened: AsyncExitStack,
+        store: SqliteStore,
         ingest: Ingest,
         attributes: AttributeService,
         authentication: Authentication,
@@ -205,6 +209,9 @@ class Server:
         wheel = DeadlineWheel()
         wheel.start()
         opened.push_async_callback(wheel.stop)
+        open_connections: set[MqttConnection] = set()
+        transports = DeviceTransports(store, self._bus, open_connections)
+        opened.push_async_callback(transports.close)
         kept_sessions = KeptSessions(wheel, maximum=settings.mqtt.max_kept_sessions)
         # What a device proved itself with is gone: so is the session that it might come back to.
         self._bus.subscribe(CredentialsChanged, lambda m: kept_sessions.discard(m.device_id))
@@ -225,6 +232,7 @@ class Server:
                 maximum_packet_size=settings.mqtt.maximum_packet_size,
                 receive_maximum=settings.mqtt.receive_maximum,
             ),
+            transports=transports,
             to_device=to_device,
             kept_sessions=kept_sessions,
             limits=Limits(
@@ -234,7 +242,7 @@ class Server:
                 session_expiry_maximum=settings.mqtt.maximum_session_expiry_s,
             ),
             maximum_keep_alive_s=settings.mqtt.maximum_keep_alive_s,
-            open_connections=set(),
+            open_connections=open_connections,
         )
         opened.push_async_callback(drain, services.open_connections, timeout_s=DRAIN_S)
         self._mqtts = MqttTlsListener(

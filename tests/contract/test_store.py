@@ -48,15 +48,14 @@ class Registry:
         self.profile = profile
 
     def device(self, name: str, **fields: object) -> Device:
+        profile = {"profile_id": self.profile.id, "profile_name": self.profile.name}
         return Device(
             id=new_id(),
             number=0,
             created_at_ms=1_000 + next(_numbers),
             tenant_id=self.tenant.id,
-            profile_id=self.profile.id,
-            profile_name=self.profile.name,
             name=name,
-            **fields,
+            **(profile | fields),
         )
 
     def credentials(self, device: Device, credentials_id: str) -> Credentials:
@@ -135,6 +134,120 @@ class TestTenants:
         _, profile = new_tenant()
         with pytest.raises(Invalid):
             await store.add_profile(profile)
+
+
+def full_profile(registry: Registry, **fields: object) -> DeviceProfile:
+    """A profile with a value in each field."""
+    values = {
+        "id": new_id(),
+        "created_at_ms": next(_numbers),
+        "name": "Meter",
+        "description": "of water",
+        "image": "data:image/png;base64,AA==",
+        "transport_type": "MQTT",
+        "transport_json": '{"type":"MQTT"}',
+        "provision_type": "X509_CERTIFICATE_CHAIN",
+        "provision_key": f"key {new_id()}",
+        "provision_secret": "secret",
+        "provision_pattern": "(.*)",
+        "provision_creates": True,
+        "default_firmware_id": new_id(),
+        "default_software_id": new_id(),
+        "data_json": '{"alarms":[]}',
+    }
+    return DeviceProfile(tenant_id=registry.tenant.id, is_default=False, **(values | fields))
+
+
+class TestProfiles:
+    async def names(self, registry: Registry, **arguments: object) -> tuple[list[str], int]:
+        page = await registry.store.list_profile_page(registry.tenant.id, **{"limit": 10, **arguments})
+        return [profile.name for profile in page.rows], page.total
+
+    async def test_profile_is_found_with_every_field(self, registry: Registry) -> None:
+        meter = full_profile(registry)
+        await registry.store.add_profile(meter)
+        assert await registry.store.find_profile(meter.id) == meter
+        assert await registry.store.find_profile_by_provision_key(str(meter.provision_key)) == meter
+        assert await registry.store.find_profile_by_provision_key("other") is None
+
+    async def test_provision_key_is_taken_once_in_the_installation(self, registry: Registry) -> None:
+        other = Registry(registry.store, *new_tenant())
+        await registry.store.add_tenant(other.tenant, other.profile)
+        await registry.store.add_profile(full_profile(registry, provision_key="k"))
+        with pytest.raises(AlreadyExists) as caught:
+            await registry.store.add_profile(full_profile(other, provision_key="k"))
+        assert caught.value.constraint == "device_profiles.provision_key"
+        for name in ("a", "b"):
+            await registry.store.add_profile(full_profile(registry, name=name, provision_key=None))
+
+    async def test_profile_is_changed_under_its_next_version(self, registry: Registry) -> None:
+        profile = full_profile(registry, name="old", description=None)
+        await registry.store.add_profile(profile)
+        device = await registry.add("boiler", profile_id=profile.id)
+        wanted = full_profile(registry, id=profile.id, created_at_ms=profile.created_at_ms)
+        changed = await registry.store.update_profile(wanted)
+        assert changed == msgspec.structs.replace(wanted, version=2)
+        assert await registry.store.find_profile(profile.id) == changed
+        found = await registry.store.find_device(device.id)
+        assert found is not None
+        assert found.profile_name == "Meter"
+
+    async def test_change_of_an_old_version_is_refused(self, registry: Registry) -> None:
+        profile = full_profile(registry)
+        await registry.store.add_profile(profile)
+        await registry.store.update_profile(profile)
+        with pytest.raises(ThingpassError) as caught:
+            await registry.store.update_profile(profile)
+        assert caught.value.code == "version-conflict"
+        with pytest.raises(NotFound):
+            await registry.store.update_profile(full_profile(registry))
+
+    async def test_default_moves(self, registry: Registry) -> None:
+        meter = full_profile(registry)
+        await registry.store.add_profile(meter)
+        await registry.store.set_default_profile(registry.tenant.id, meter.id)
+        default = await registry.store.get_default_profile(registry.tenant.id)
+        assert (default.id, default.version) == (meter.id, 2)
+        await registry.store.set_default_profile(registry.tenant.id, meter.id)  # it is already
+        assert (await registry.store.get_default_profile(registry.tenant.id)).version == 2
+        before = await registry.store.find_profile(registry.profile.id)
+        assert before is not None
+        assert (before.is_default, before.version) == (False, 2)
+
+    async def test_default_is_kept_when_the_next_one_does_not_exist(self, registry: Registry) -> None:
+        with pytest.raises(NotFound):
+            await registry.store.set_default_profile(registry.tenant.id, new_id())
+        assert await registry.store.get_default_profile(registry.tenant.id) == registry.profile
+
+    async def test_profile_in_use_and_the_default_one_stay(self, registry: Registry) -> None:
+        meter = full_profile(registry)
+        await registry.store.add_profile(meter)
+        device = await registry.add("boiler", profile_id=meter.id)
+        assert await registry.store.profile_is_used(meter.id)
+        with pytest.raises(Invalid):
+            await registry.store.remove_profile(meter.id)
+        await registry.store.remove_device(device.id)
+        assert not await registry.store.profile_is_used(meter.id)
+        await registry.store.remove_profile(meter.id)
+        assert await registry.store.find_profile(meter.id) is None
+        for profile_id in (meter.id, registry.profile.id):
+            with pytest.raises(NotFound):
+                await registry.store.remove_profile(profile_id)
+
+    async def test_pages(self, registry: Registry) -> None:
+        for name in ("B", "c", "Ä"):
+            profile = full_profile(registry, name=name, transport_type="MQTT" if name == "B" else "DEFAULT")
+            await registry.store.add_profile(profile)
+        assert await self.names(registry) == (["default", "B", "c", "Ä"], 4)
+        assert await self.names(registry, sort_by="name") == (["B", "c", "default", "Ä"], 4)
+        assert await self.names(registry, sort_by="name", descending=True, limit=2, offset=1) == (
+            ["default", "c"],
+            4,
+        )
+        assert await self.names(registry, text_search="ä") == (["Ä"], 1)
+        assert await self.names(registry, transport_type="MQTT") == (["B"], 1)
+        with pytest.raises(Invalid):
+            await self.names(registry, sort_by="1; --")
 
 
 class TestUsers:
@@ -255,6 +368,16 @@ class TestDevicePages:
         assert await self.names(registry, limit=2, offset=4) == (["device 4"], 5)
         assert await self.names(registry, limit=2, offset=9) == ([], 5)
         assert await self.names(registry, limit=1, descending=True) == (["device 4"], 5)
+
+    async def test_page_of_one_profile(self, registry: Registry) -> None:
+        meter = full_profile(registry)
+        await registry.store.add_profile(meter)
+        for number in range(3):
+            await registry.add(f"meter {number}", profile_id=meter.id)
+        await registry.add("boiler")
+        assert await self.names(registry, profile_id=meter.id, limit=1) == (["meter 0"], 3)
+        assert await self.names(registry, profile_id=meter.id, text_search="2") == (["meter 2"], 1)
+        assert await self.names(registry, profile_id=new_id()) == ([], 0)
 
     async def test_other_tenants_devices_are_not_listed(self, registry: Registry) -> None:
         await registry.add("boiler")

@@ -22,19 +22,27 @@ class DeviceFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def list_devices(services: Services, tenant_id: str, link: PageLink, wanted: DeviceFilter) -> Page:
-    if not (wanted.type_name or wanted.profile_id) and wanted.active is None:
-        return await _list(services, tenant_id, link, limit=link.size, offset=link.offset)
-    return await _scan(services, tenant_id, link, wanted)
+    profile_id = wanted.profile_id
+    if wanted.type_name:  # ThingsBoard's `type` is the name of the profile
+        profile = await services.store.find_profile_by_name(tenant_id, wanted.type_name)
+        if profile is None or profile_id not in (None, profile.id):
+            return Page((), 0)
+        profile_id = profile.id
+    if wanted.active is None:
+        return await _list(services, tenant_id, link, profile_id, limit=link.size, offset=link.offset)
+    return await _scan(services, tenant_id, link, profile_id, active=wanted.active)
 
 
-async def _scan(services: Services, tenant_id: str, link: PageLink, wanted: DeviceFilter) -> Page:
-    """Reads all devices of the tenant in slices, because who is active is known in memory."""
+async def _scan(
+    services: Services, tenant_id: str, link: PageLink, profile_id: str | None, *, active: bool
+) -> Page:
+    """Reads all devices in slices, because who is active is known in memory."""
     rows: list[Device] = []
     matched = offset = 0
     while True:
-        slice_ = await _list(services, tenant_id, link, limit=SCAN_SIZE, offset=offset)
+        slice_ = await _list(services, tenant_id, link, profile_id, limit=SCAN_SIZE, offset=offset)
         for device in slice_.rows:
-            if _passes(services, device, wanted):
+            if active == services.device_states.is_active(device.id):
                 if link.offset <= matched < link.offset + link.size:
                     rows.append(device)
                 matched += 1
@@ -44,15 +52,9 @@ async def _scan(services: Services, tenant_id: str, link: PageLink, wanted: Devi
         await asyncio.sleep(0)  # the embedded store answers without suspending; devices come in between
 
 
-def _passes(services: Services, device: Device, wanted: DeviceFilter) -> bool:
-    if wanted.type_name and device.profile_name != wanted.type_name:
-        return False
-    if wanted.profile_id and device.profile_id != wanted.profile_id:
-        return False
-    return wanted.active is None or wanted.active == services.device_states.is_active(device.id)
-
-
-async def _list(services: Services, tenant_id: str, link: PageLink, *, limit: int, offset: int) -> Page:
+async def _list(
+    services: Services, tenant_id: str, link: PageLink, profile_id: str | None, *, limit: int, offset: int
+) -> Page:
     return await services.devices.list(
         tenant_id,
         limit=limit,
@@ -60,4 +62,5 @@ async def _list(services: Services, tenant_id: str, link: PageLink, *, limit: in
         text_search=link.text_search,
         sort_by=link.sort_by,
         descending=link.descending,
+        profile_id=profile_id,
     )

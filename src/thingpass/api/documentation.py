@@ -21,6 +21,7 @@ from thingpass.api.authorization import GuardedRoute, Role, role_of
 from thingpass.api.connections import ConnectionsShape
 from thingpass.api.device_events import DeviceEventsShape
 from thingpass.api.kept_calls import RpcShape
+from thingpass.api.profile_shapes import ProfileInfoShape, ProfileNameShape, ProfileShape
 from thingpass.api.refusals import RefusalsShape
 from thingpass.api.server import ServerShape
 from thingpass.api.thingsboard_shapes import (
@@ -30,7 +31,6 @@ from thingpass.api.thingsboard_shapes import (
     ErrorShape,
     JwtPair,
     PageShape,
-    ProfileInfoShape,
     TypeShape,
     UserShape,
 )
@@ -54,6 +54,9 @@ SHAPES = (
     TypeShape,
     ProfileInfoShape,
     PageShape[ProfileInfoShape],
+    ProfileShape,
+    PageShape[ProfileShape],
+    ProfileNameShape,
     CredentialsShape,
     RpcShape,
     PageShape[RpcShape],

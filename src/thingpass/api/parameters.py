@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Annotated
 
 import msgspec
@@ -67,6 +68,14 @@ SORT_COLUMNS = {
     "deviceProfileName": "profile_name",
     "customerTitle": "created_at_ms",  # no customers yet, so every title is the same
 }
+PROFILE_COLUMNS = {
+    "createdTime": "created_at_ms",
+    "name": "name",
+    "type": "type",
+    "transportType": "transport_type",
+    "description": "description",
+    "isDefault": "is_default",
+}
 
 
 class PageLink(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,8 +98,9 @@ def make_page_link(
     text_search: str | None,
     sort_property: str | None,
     sort_order: str | None,
+    columns: Mapping[str, str] = SORT_COLUMNS,
 ) -> PageLink:
-    """Raises Invalid with ThingsBoard's sentences."""
+    """`columns`: what may be sorted by, and the store's name of it. Raises Invalid in ThingsBoard's words."""
     if size is None or page is None:
         missing = "pageSize" if size is None else "page"
         raise Invalid(f"Required request parameter '{missing}' for method parameter type int is not present")
@@ -103,22 +113,26 @@ def make_page_link(
     link = PageLink(size=size, page=page, text_search=text_search or None)
     if not sort_property:
         return link
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]{0,99}", sort_property) or sort_property not in SORT_COLUMNS:
-        raise Invalid("Invalid sort property", mend=f"One of {', '.join(SORT_COLUMNS)}.")
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]{0,99}", sort_property) or sort_property not in columns:
+        raise Invalid("Invalid sort property", mend=f"One of {', '.join(columns)}.")
     order = (sort_order or "ASC").upper()
     if order not in ("ASC", "DESC"):
         raise Invalid(f"Unsupported sort order '{order[:20]}'! Only 'ASC' or 'DESC' types are allowed.")
-    return msgspec.structs.replace(link, sort_by=SORT_COLUMNS[sort_property], descending=order == "DESC")
+    return msgspec.structs.replace(link, sort_by=columns[sort_property], descending=order == "DESC")
 
 
-async def _page_link(
-    page_size: Annotated[int | None, Query(alias="pageSize", examples=[20])] = None,
-    page: Annotated[int | None, Query(examples=[0])] = None,
-    text_search: Annotated[str | None, Query(alias="textSearch")] = None,
-    sort_property: Annotated[str | None, Query(alias="sortProperty", examples=["name"])] = None,
-    sort_order: Annotated[str | None, Query(alias="sortOrder", examples=["ASC"])] = None,
-) -> PageLink:
-    return make_page_link(page_size, page, text_search, sort_property, sort_order)
+def _page_link_over(columns: Mapping[str, str]) -> Callable[..., Coroutine[object, object, PageLink]]:
+    async def page_link(
+        page_size: Annotated[int | None, Query(alias="pageSize", examples=[20])] = None,
+        page: Annotated[int | None, Query(examples=[0])] = None,
+        text_search: Annotated[str | None, Query(alias="textSearch")] = None,
+        sort_property: Annotated[str | None, Query(alias="sortProperty", examples=["createdTime"])] = None,
+        sort_order: Annotated[str | None, Query(alias="sortOrder", examples=["ASC"])] = None,
+    ) -> PageLink:
+        return make_page_link(page_size, page, text_search, sort_property, sort_order, columns)
+
+    return page_link
 
 
-PageLinkOf = Annotated[PageLink, Depends(_page_link)]
+PageLinkOf = Annotated[PageLink, Depends(_page_link_over(SORT_COLUMNS))]
+ProfilePageLinkOf = Annotated[PageLink, Depends(_page_link_over(PROFILE_COLUMNS))]

@@ -12,6 +12,7 @@ from thingpass.bus.bus import Bus
 from thingpass.clock import Clock
 from thingpass.devices.devices import DeviceService
 from thingpass.devices.events import DeviceEvents
+from thingpass.devices.profiles import ProfileService
 from thingpass.devices.states import DeviceStateService
 from thingpass.devices.users import UserService
 from thingpass.identity.refusal_log import RefusalLog
@@ -44,6 +45,7 @@ class Services:
     local_secret: str
     store: Store
     devices: DeviceService
+    profiles: ProfileService
     users: UserService
     ingest: Ingest
     latest: LatestValues

@@ -117,16 +117,6 @@ class TypeShape(Shape, frozen=True):
     entity_type: str = "DEVICE"
 
 
-class ProfileInfoShape(Shape, frozen=True):
-    id: EntityId
-    name: TypeName
-    tenant_id: EntityId
-    image: str | None = None
-    default_dashboard_id: EntityId | None = None
-    type: str = "DEFAULT"
-    transport_type: str = "DEFAULT"
-
-
 class CredentialsShape(Shape, frozen=True):
     id: BareId
     created_time: Milliseconds
@@ -201,14 +191,6 @@ def device_info_shape(device: Device, *, active: bool) -> DeviceInfoShape:
 
 def type_shape(profile: DeviceProfile) -> TypeShape:
     return TypeShape(tenant_id=EntityId(entity_type="TENANT", id=profile.tenant_id), type=profile.name)
-
-
-def profile_info_shape(profile: DeviceProfile) -> ProfileInfoShape:
-    return ProfileInfoShape(
-        id=EntityId(entity_type="DEVICE_PROFILE", id=profile.id),
-        name=profile.name,
-        tenant_id=EntityId(entity_type="TENANT", id=profile.tenant_id),
-    )
 
 
 def credentials_shape(credentials: Credentials) -> CredentialsShape:

@@ -1,8 +1,8 @@
 """What may go over the bus: one frozen struct each.
 
-A message is about one device and says little: ids and names, never secrets and never stored values (whoever
-needs them reads the store, which is right by then). Its tag is its subject's first part and stays as it is
-once released, because nodes of two versions talk to each other during an upgrade.
+A message is about one device, or one profile, and says little: ids and names, never secrets and never stored
+values (whoever needs them reads the store, which is right by then). Its tag is its subject's first part and
+stays as it is once released, because nodes of two versions talk to each other during an upgrade.
 """
 
 from __future__ import annotations
@@ -37,11 +37,20 @@ class CredentialsChanged(Message, frozen=True, tag="credentials-changed"):
 class DeviceUpdated(Message, frozen=True, tag="device-updated"):
     """A device's row changed (name, label, profile); its credentials and connections did not."""
 
+    profile_changed: bool = False
+
 
 class DeviceRemoved(Message, frozen=True, tag="device-removed"):
     """A device is gone, with its credentials, which had these ids."""
 
     credentials_ids: tuple[str, ...] = ()
+
+
+class ProfileChanged(Message, frozen=True, kw_only=True, tag="profile-changed"):
+    """A device profile was changed or removed: its name, its transport or anything else in it."""
+
+    profile_id: str
+    device_id: str = ""  # it is about no single device
 
 
 class SharedAttributesChanged(Message, frozen=True, tag="shared-attributes-changed"):
@@ -84,6 +93,7 @@ MESSAGES: tuple[type[Message], ...] = (
     CredentialsChanged,
     DeviceUpdated,
     DeviceRemoved,
+    ProfileChanged,
     SharedAttributesChanged,
     ServerAttributesChanged,
     DeviceConnected,

@@ -6,7 +6,6 @@ bus once the store has it, so that look-ups are dropped and connections end.
 
 from __future__ import annotations
 
-import re
 import secrets
 import string
 import uuid
@@ -19,16 +18,15 @@ from thingpass.bus.messages import CredentialsChanged, DeviceRemoved, DeviceUpda
 from thingpass.clock import Clock
 from thingpass.devices.credential_forms import checked_token, stored_form
 from thingpass.devices.tenants import new_profile
+from thingpass.devices.texts import check_text
 from thingpass.errors import AlreadyExists, Invalid, NotFound
 from thingpass.store.rows import CREDENTIALS_ACCESS_TOKEN, Credentials, Device, DeviceProfile, Page
 from thingpass.store.store import CredentialStore, DeviceStore
 
-LONGEST_NAME: Final = 255
 TOKEN_LENGTH: Final = 20
 """ThingsBoard's length: 20 of 62 characters, 119 bits."""
 
 _TOKEN_ALPHABET: Final = string.ascii_letters + string.digits
-_HTML = re.compile(r"<[a-zA-Z/!?]")
 _NAME_CONSTRAINT: Final = "devices.name"
 _ID_CONSTRAINT: Final = "credentials.credentials_id"
 
@@ -119,7 +117,8 @@ class DeviceService:
             updated = await self._store.update_device(wanted)
         except AlreadyExists as error:
             raise _taken(error) from error
-        self._bus.publish(DeviceUpdated(device_id=updated.id))
+        moved = updated.profile_id != stored.profile_id
+        self._bus.publish(DeviceUpdated(device_id=updated.id, profile_changed=moved))
         return updated
 
     async def remove(self, tenant_id: str, device_id: str) -> None:
@@ -150,6 +149,7 @@ class DeviceService:
         text_search: str | None = None,
         sort_by: str = "created_at_ms",
         descending: bool = False,
+        profile_id: str | None = None,
     ) -> Page:
         """One page of the tenant's devices; `text_search` is a part of name or label."""
         return await self._store.list_devices(
@@ -159,6 +159,7 @@ class DeviceService:
             text_search=text_search,
             sort_by=sort_by,
             descending=descending,
+            profile_id=profile_id,
         )
 
     async def credentials(self, tenant_id: str, device_id: str) -> Credentials:
@@ -246,16 +247,7 @@ def new_access_token() -> str:
 
 
 def _check_text(field: str, text: str | None, *, required: bool = False) -> None:
-    if required and (text is None or not text.strip()):
-        raise Invalid(f"Device {field} should be specified!")
-    if text is None:
-        return
-    if "\x00" in text:
-        raise Invalid(f"Device {field} should not contain 0x00 symbol!")
-    if len(text) > LONGEST_NAME:
-        raise Invalid(f"Validation error: {field} length must be equal or less than {LONGEST_NAME}")
-    if _HTML.search(text):
-        raise Invalid(f"Validation error: {field} is malformed")
+    check_text("Device", field, text, required=required)
 
 
 def _differ(one: Credentials, other: Credentials) -> bool:

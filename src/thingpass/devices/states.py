@@ -188,6 +188,11 @@ class DeviceStateService:
         entry = self._entries.get(device_id)
         return entry is not None and entry.link is not None
 
+    def has_another_link(self, device_id: str, link: Link) -> bool:
+        """Whether the device has a session, and it is not this one."""
+        entry = self._entries.get(device_id)
+        return entry is not None and entry.link not in (None, link)
+
     @property
     def keys(self) -> frozenset[str]:
         return STATE_KEYS

@@ -11,7 +11,7 @@ from collections import OrderedDict
 import msgspec
 
 from thingpass.bus.bus import Bus
-from thingpass.bus.messages import CredentialsChanged, DeviceRemoved, DeviceUpdated
+from thingpass.bus.messages import CredentialsChanged, DeviceRemoved, DeviceUpdated, ProfileChanged
 from thingpass.store.rows import CREDENTIALS_X509, DeviceCredentials
 from thingpass.store.store import CredentialStore
 
@@ -36,6 +36,7 @@ class CredentialCache:
             bus.subscribe(CredentialsChanged, self._credentials_changed, on_missed=self.clear),
             bus.subscribe(DeviceRemoved, self._credentials_changed, on_missed=self.clear),
             bus.subscribe(DeviceUpdated, self._device_updated, on_missed=self.clear),
+            bus.subscribe(ProfileChanged, self._profile_changed, on_missed=self.clear),
         )
 
     async def find(self, credentials_id: str) -> DeviceCredentials | None:
@@ -94,6 +95,10 @@ class CredentialCache:
     def _device_updated(self, message: DeviceUpdated) -> None:
         self._changes += 1
         self._drop_device(message.device_id)
+
+    def _profile_changed(self, message: ProfileChanged) -> None:
+        """A device's row carries its profile's name."""
+        self.clear()
 
     def _drop_device(self, device_id: str) -> None:
         credentials_id = self._id_of_device.pop(device_id, None)

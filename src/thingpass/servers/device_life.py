@@ -51,7 +51,10 @@ class DeviceLife:
             end.sentence.format(seen=seen),
             {"code": end.code, "peerAddress": connection.peer_address, "peerPort": connection.peer_port},
         )
-        if will is not None:
+        # With a delay, a device that is back already (its old socket ended late) has not vanished.
+        if will is not None and not (
+            will.delay_s and self._states.has_another_link(connection.device_id, link)
+        ):
             self._events.keep_will(connection.device_id, will)
         self._states.disconnected(connection.device_id, link, taken_over=end is TAKEN_OVER)
 

@@ -22,7 +22,7 @@ from thingpass.errors import ThingpassError
 from thingpass.identity.authentication import Authentication
 from thingpass.identity.decisions import Allowed, ConnectAttempt, Refused
 from thingpass.identity.refusal_log import RefusalLog
-from thingpass.identity.refusals import Refusal
+from thingpass.identity.refusals import STORE_UNAVAILABLE, Refusal
 from thingpass.messaging.presence import (
     CLOSE_CREDENTIALS_CHANGED,
     CLOSE_DEVICE_REMOVED,
@@ -51,6 +51,8 @@ from thingpass.servers.connection_ends import END_BY_CLOSE_REASON, End
 from thingpass.servers.deadlines import DeadlineWheel
 from thingpass.servers.device_life import DeviceLife, last_will
 from thingpass.servers.device_messages import MessageServices, receive_message
+from thingpass.servers.device_transport import DeviceTransport
+from thingpass.servers.device_transports import DEFAULT, DeviceTransports
 from thingpass.servers.kept_sessions import KeptSessions
 from thingpass.servers.mqtt_device_session import MqttDeviceSession, ToDevice
 from thingpass.servers.ordered_work import OrderedWork
@@ -108,6 +110,7 @@ class ConnectionServices(msgspec.Struct, frozen=True, kw_only=True):
     presence: Presence
     life: DeviceLife
     messages: MessageServices
+    transports: DeviceTransports
     to_device: ToDevice
     kept_sessions: KeptSessions
     limits: Limits
@@ -133,6 +136,7 @@ class MqttConnection:
         "_session",
         "_subscriptions",
         "_work",
+        "transport",
         "wheel_slot",
     )
 
@@ -160,6 +164,7 @@ class MqttConnection:
         self._closed = False
         self._linger_until: float | None = None
         self._work: OrderedWork | None = None
+        self.transport = DEFAULT
         self.wheel_slot = 0
 
     def start(self) -> None:
@@ -289,19 +294,40 @@ class MqttConnection:
     async def _decide(self, attempt: ConnectAttempt, event: ConnectReceived) -> None:
         decision = await self._services.authentication.decide(self._evidence, attempt)
         if not self._closed:
-            self._decided(decision, event)
             self._resume(DECIDING)
+            self._decided(decision, event)
 
     def _decided(self, decision: Allowed | Refused, event: ConnectReceived) -> None:
         match decision:
             case Allowed():
-                self._accept(decision, event)
+                transport = self._services.transports.find(decision.device.profile_id)
+                if transport is not None:
+                    self.transport = transport
+                    self._accept(decision, event)
+                else:
+                    self._pause(DECIDING)
+                    self.run_in_order(self._read_profile(decision, event))
             case Refused():
                 self._session.refuse(
                     mqtt5=decision.mqtt5, mqtt3=decision.mqtt3, reason_string=decision.for_peer
                 )
         # What it proved has served: a connection keeps no certificate while it lives.
         self._evidence = without_chain(self._evidence)
+
+    async def _read_profile(self, allowed: Allowed, event: ConnectReceived) -> None:
+        """For the first device of a profile; those after it find what was read here."""
+        try:
+            transport = await self._services.transports.load(allowed.device.profile_id)
+        except ThingpassError as error:
+            if not self._closed:
+                refusal = STORE_UNAVAILABLE
+                self._record(Fault(refusal, {"problem": error.sentence}))
+                self._session.refuse(mqtt5=refusal.mqtt5, mqtt3=refusal.mqtt3, reason_string=refusal.for_peer)
+            return
+        if not self._closed:
+            self.transport = transport
+            self._accept(allowed, event)
+            self._resume(DECIDING)
 
     def _accept(self, allowed: Allowed, event: ConnectReceived) -> None:
         services, connect, evidence = self._services, event.connect, self._evidence
@@ -356,8 +382,9 @@ class MqttConnection:
     # What the peer asks
 
     def _subscribe_requested(self, event: SubscribeRequested) -> None:
-        self._session.grant(event.packet_id, self._subscriptions.subscribe(event.subscriptions))
-        if self._subscriptions.wants_something_unasked:
+        codes = self._subscriptions.subscribe(event.subscriptions, self.transport)
+        self._session.grant(event.packet_id, codes)
+        if self._subscriptions.wants_something_unasked(self.transport):
             self._make_device_session().subscribed([each.topic_filter for each in event.subscriptions])
 
     def _unsubscribe_requested(self, event: UnsubscribeRequested) -> None:
@@ -422,6 +449,15 @@ class MqttConnection:
         return self._device
 
     @property
+    def device_or_none(self) -> Device | None:
+        return self._device
+
+    def follow(self, device: Device, transport: DeviceTransport) -> None:
+        """The device's profile changed while it is connected."""
+        self._device = device
+        self.transport = transport
+
+    @property
     def messages(self) -> MessageServices:
         return self._services.messages
 
@@ -430,12 +466,18 @@ class MqttConnection:
             self._session.acknowledge(packet_id, reason_code)
 
     def refuse_message(self, message: MessagePublished, error: PayloadInvalid) -> None:
-        """Device API reference 2.3, case A: MQTT 5 hears of it and stays (QoS 1, 2), others are closed."""
+        """Device API reference 2.3, case A: MQTT 5 hears of it and stays (QoS 1, 2), others are closed.
+
+        Unless the profile says that they are not: MQTT 3 then gets its acknowledgement and hears nothing.
+        """
         self.messages.counters.messages_rejected += 1
         log.info(
             "message.rejected", device=self._device_name, topic=message.topic[:100], problem=error.sentence
         )
-        if self._session.protocol_version is ProtocolVersion.MQTT_5 and message.packet_id:
+        if message.packet_id and (
+            self._session.protocol_version is ProtocolVersion.MQTT_5
+            or self.transport.acknowledges_bad_payloads
+        ):
             self._session.acknowledge(message.packet_id, ReasonCode.PAYLOAD_FORMAT_INVALID)
         else:
             self._ends(connection_ends.MESSAGE_REFUSED, error.sentence)

@@ -8,10 +8,11 @@ QoS 1 waits in the protocol's state. So a session that waits costs about two kil
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 import msgspec
+import structlog
 
 from thingpass.messaging.listeners import Delivery, ReportDelivery, RpcRequest
 from thingpass.messaging.pushes import AttributePushes
@@ -19,15 +20,14 @@ from thingpass.messaging.rpc import RpcService
 from thingpass.mqtt.properties import Properties
 from thingpass.mqtt.reason_codes import ReasonCode
 from thingpass.mqtt.session_state import SessionState
-from thingpass.servers.device_payloads import attributes_removal, attributes_update, rpc_request
-from thingpass.servers.device_topics import (
-    ATTRIBUTES,
-    RPC_TO_DEVICE,
-    reply_topic,
-    topic_to_send,
-)
+from thingpass.servers.device_topics import Purpose
+from thingpass.servers.device_transport import DeviceTransport
+from thingpass.servers.payload_codecs import Codec
+from thingpass.servers.payload_faults import PayloadInvalid
 from thingpass.servers.subscriptions import Subscriptions
 from thingpass.store.rows import Value
+
+log = structlog.get_logger(__name__)
 
 MOST_KEYS_NOTED: Final = 1_000  # changed while the device was away; it then has to ask for all of them
 MOST_DELIVERIES_NOTED: Final = 200  # twice the calls that may wait for one device
@@ -42,6 +42,8 @@ class ToDevice(msgspec.Struct, frozen=True):
 
 class DeviceLink(Protocol):
     """A connection, as far as messages to its device are concerned."""
+
+    transport: DeviceTransport  # in what topics and formats the device is spoken to
 
     def publish_to_device(
         self,
@@ -93,16 +95,27 @@ class MqttDeviceSession:
 
     def subscribed(self, filters: Sequence[str]) -> None:
         """The device subscribed to these; each time to calls, all that wait are sent (device API, 2.7)."""
-        if ATTRIBUTES.subscribe in filters and self.subscriptions.wants(ATTRIBUTES):
+        link = self._link
+        if link is None:
+            return
+        rows = [link.transport.find_subscribable(topic_filter) for topic_filter in filters]
+        purposes = {row.purpose for row in rows if row is not None}
+        if Purpose.ATTRIBUTES in purposes and self._wants(Purpose.ATTRIBUTES, link):
             self._to_device.pushes.listen(self.device_id, self)
-        if RPC_TO_DEVICE.subscribe in filters and self.subscriptions.wants(RPC_TO_DEVICE):
+        if Purpose.RPC_TO_DEVICE in purposes and self._wants(Purpose.RPC_TO_DEVICE, link):
             self._to_device.rpc.listen(self.device_id, self)
 
     def unsubscribed(self) -> None:
-        if not self.subscriptions.wants(ATTRIBUTES):
+        link = self._link
+        if link is None:
+            return
+        if not self._wants(Purpose.ATTRIBUTES, link):
             self._to_device.pushes.leave(self.device_id, self)
-        if not self.subscriptions.wants(RPC_TO_DEVICE):
+        if not self._wants(Purpose.RPC_TO_DEVICE, link):
             self._to_device.rpc.leave(self.device_id, self)
+
+    def _wants(self, purpose: Purpose, link: DeviceLink) -> bool:
+        return self.subscriptions.find(purpose, link.transport) is not None
 
     def go_away(self, state: SessionState) -> None:
         """The connection is gone, the session stays."""
@@ -115,7 +128,7 @@ class MqttDeviceSession:
         keys, self._changed_keys = self._changed_keys, None
         if keys:
             self._to_device.pushes.push_again(self.device_id, keys)
-        if self.subscriptions.wants(RPC_TO_DEVICE):
+        if self._wants(Purpose.RPC_TO_DEVICE, link):
             self._to_device.rpc.resume(self.device_id, self)
 
     def end(self) -> None:
@@ -137,21 +150,33 @@ class MqttDeviceSession:
     # What `messaging.listeners` asks of a listener
 
     def attributes_saved(self, values: Mapping[str, Value]) -> None:
-        self._push(attributes_update(values), values)
+        self._push(lambda codec: codec.attributes_update(values), values)
 
     def attributes_removed(self, keys: Sequence[str]) -> None:
-        self._push(attributes_removal(keys), keys)
+        self._push(lambda codec: codec.attributes_removal(keys), keys)
 
     def rpc_requested(self, request: RpcRequest, report: ReportDelivery) -> bool:
         link = self._link
         if link is None or not link.can_send():
             return False
+        found = self.subscriptions.find(Purpose.RPC_TO_DEVICE, link.transport)
+        if found is None:
+            return False
+        row, request_id = found[0], str(request.id)
+        try:
+            payload = link.transport.codec_down(row).rpc_request(
+                request_id, request.method, request.params_json
+            )
+        except PayloadInvalid as error:
+            log.warning("rpc.not_said", device_id=self.device_id, problem=error.sentence)
+            report(Delivery.REFUSED)
+            return True
         packet_id = link.publish_to_device(
-            topic_to_send(RPC_TO_DEVICE, request.id),
-            rpc_request(request.method, request.params_json),
+            row.topic_to_send(request_id),
+            payload,
             # MQTT5 4.10: where to answer, and to what; devices may go by the topic alone
             properties=Properties(
-                response_topic=reply_topic(request.id), correlation_data=str(request.id).encode()
+                response_topic=row.topic_to_publish(request_id), correlation_data=request_id.encode()
             ),
             expires_at=request.expires_at,
         )
@@ -181,10 +206,18 @@ class MqttDeviceSession:
             }
         self._deliveries[packet_id] = (report, expires_at)
 
-    def _push(self, payload: bytes, keys: Iterable[str]) -> None:
+    def _push(self, write: Callable[[Codec], bytes], keys: Iterable[str]) -> None:
         link = self._link
         if link is not None and link.can_send():
-            link.publish_to_device(topic_to_send(ATTRIBUTES), payload)
+            found = self.subscriptions.find(Purpose.ATTRIBUTES, link.transport)
+            if found is None:
+                return
+            try:
+                payload = write(link.transport.codec_down(found[0]))
+            except PayloadInvalid as error:
+                log.warning("attributes.not_said", device_id=self.device_id, problem=error.sentence)
+                return
+            link.publish_to_device(found[0].topic_to_send(), payload)
         if link is None or not link.can_send():  # or it ended over this
             self._note(keys)
 

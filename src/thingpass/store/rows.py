@@ -10,6 +10,14 @@ CREDENTIALS_ACCESS_TOKEN = "ACCESS_TOKEN"  # noqa: S105 (ThingsBoard's name of a
 CREDENTIALS_X509 = "X509_CERTIFICATE"
 CREDENTIALS_MQTT_BASIC = "MQTT_BASIC"
 
+TRANSPORT_DEFAULT = "DEFAULT"
+TRANSPORT_MQTT = "MQTT"
+
+PROVISION_DISABLED = "DISABLED"
+PROVISION_ALLOW_CREATE = "ALLOW_CREATE_NEW_DEVICES"
+PROVISION_CHECK = "CHECK_PRE_PROVISIONED_DEVICES"
+PROVISION_X509_CHAIN = "X509_CERTIFICATE_CHAIN"
+
 
 class JsonText(str):
     """A value that is a JSON object or array, kept as the text that was sent."""
@@ -50,6 +58,23 @@ class DeviceProfile(msgspec.Struct, frozen=True, kw_only=True):
     tenant_id: str
     name: str
     is_default: bool
+    description: str | None = None
+    image: str | None = None
+    type: str = "DEFAULT"
+    transport_type: str = TRANSPORT_DEFAULT
+    transport_json: str | None = None  # ThingsBoard's `transportConfiguration`; None: all of it default
+    provision_type: str = PROVISION_DISABLED  # PROVISION_...
+    provision_key: str | None = None  # unique over the whole installation
+    provision_secret: str | None = None  # PROVISION_X509_CHAIN: the authority's certificates
+    provision_pattern: str | None = None  # PROVISION_X509_CHAIN: group 1 of a match is the device's name
+    provision_creates: bool = False  # PROVISION_X509_CHAIN: a device that is not known yet is made
+    default_firmware_id: str | None = None
+    default_software_id: str | None = None
+    data_json: str | None = None  # members of `profileData` that no field above holds; None: there are none
+    version: int = 1
+
+    def __repr__(self) -> str:
+        return f"DeviceProfile({self.id!r}, {self.name!r})"  # never the provisioning secret
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +114,13 @@ class Page(msgspec.Struct, frozen=True):
     """One page of a list. `total` counts all rows that match."""
 
     rows: tuple[Device, ...]
+    total: int
+
+
+class ProfilePage(msgspec.Struct, frozen=True):
+    """One page of a list. `total` counts all rows that match."""
+
+    rows: tuple[DeviceProfile, ...]
     total: int
 
 

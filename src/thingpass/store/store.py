@@ -22,6 +22,7 @@ from thingpass.store.rows import (
     DeviceState,
     DeviceStateChange,
     Page,
+    ProfilePage,
     RpcCall,
     RpcPage,
     Tenant,
@@ -43,7 +44,39 @@ class UserStore(Protocol):
     async def count_users(self) -> int: ...
 
 
-class DeviceStore(Protocol):
+class ProfileStore(Protocol):
+    async def add_profile(self, profile: DeviceProfile) -> None: ...
+    async def update_profile(self, profile: DeviceProfile) -> DeviceProfile:
+        """All but tenant, time and `is_default`, under the next version; NotFound, `version-conflict`."""
+
+    async def remove_profile(self, profile_id: str) -> None:
+        """Raises NotFound, also for a tenant's default one, and Invalid while devices have it."""
+
+    async def set_default_profile(self, tenant_id: str, profile_id: str) -> None:
+        """The tenant's default from now on; raises NotFound."""
+
+    async def find_profile(self, profile_id: str) -> DeviceProfile | None: ...
+    async def find_profile_by_name(self, tenant_id: str, name: str) -> DeviceProfile | None: ...
+    async def find_profile_by_provision_key(self, provision_key: str) -> DeviceProfile | None: ...
+    async def get_default_profile(self, tenant_id: str) -> DeviceProfile: ...
+    async def profile_is_used(self, profile_id: str) -> bool:
+        """Whether a device has it."""
+
+    async def list_profiles(self, tenant_id: str) -> tuple[DeviceProfile, ...]: ...
+    async def list_profile_page(
+        self,
+        tenant_id: str,
+        *,
+        limit: int,
+        offset: int = 0,
+        text_search: str | None = None,  # a part of the name
+        sort_by: str = "created_at_ms",  # or "name", "type", "transport_type", "description", "is_default"
+        descending: bool = False,
+        transport_type: str | None = None,
+    ) -> ProfilePage: ...
+
+
+class DeviceStore(ProfileStore, Protocol):
     async def add_device(self, device: Device, credentials: Credentials) -> Device:
         """Both in one transaction; gives the device with its number."""
 
@@ -62,12 +95,8 @@ class DeviceStore(Protocol):
         text_search: str | None = None,
         sort_by: str = "created_at_ms",  # or "name", "label", "profile_name"
         descending: bool = False,
+        profile_id: str | None = None,  # only devices of this profile
     ) -> Page: ...
-    async def add_profile(self, profile: DeviceProfile) -> None: ...
-    async def find_profile(self, profile_id: str) -> DeviceProfile | None: ...
-    async def find_profile_by_name(self, tenant_id: str, name: str) -> DeviceProfile | None: ...
-    async def get_default_profile(self, tenant_id: str) -> DeviceProfile: ...
-    async def list_profiles(self, tenant_id: str) -> tuple[DeviceProfile, ...]: ...
 
 
 class CredentialStore(Protocol):

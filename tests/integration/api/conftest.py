@@ -19,6 +19,7 @@ from thingpass.bus.local import LocalBus
 from thingpass.clock import ManualClock
 from thingpass.devices.devices import DeviceService
 from thingpass.devices.events import DeviceEvents
+from thingpass.devices.profiles import ProfileService
 from thingpass.devices.states import DeviceStateService
 from thingpass.devices.tenants import ensure_default_tenant, new_profile
 from thingpass.devices.users import UserService
@@ -105,6 +106,7 @@ async def api(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Api]:
         local_secret=load_or_make_local_secret(tmp_path / "data"),
         store=store,
         devices=DeviceService(store, bus, clock),
+        profiles=ProfileService(store, bus, clock),
         users=users,
         ingest=ingest,
         latest=LatestValues(store),

@@ -156,7 +156,7 @@ class TestUpdate:
         updated = await devices.update(tenant.id, wanted)
         assert (updated.name, updated.label, updated.profile_name) == ("Pump 2", None, "pump")
         assert (updated.version, updated.number) == (2, device.number)
-        assert heard == [DeviceUpdated(device_id=device.id)]
+        assert heard == [DeviceUpdated(device_id=device.id, profile_changed=True)]
         assert await devices.get(tenant.id, device.id) == updated
 
     async def test_what_belongs_to_the_server_does_not_change(

@@ -35,6 +35,10 @@ _TAKEN: Final[Mapping[str, tuple[str, str]]] = {
         "A device profile with this name exists already.",
     ),
     "device_profiles.tenant_id": ("device_profiles.default", "The tenant has a default profile already."),
+    "device_profiles.provision_key": (
+        "device_profiles.provision_key",
+        "A device profile with this provision key exists already.",
+    ),
     "devices.id": ("devices.id", "This device exists already."),
     "devices.tenant_id, devices.name": ("devices.name", "A device with this name exists already."),
     "credentials.id": ("credentials.id", "These credentials exist already."),

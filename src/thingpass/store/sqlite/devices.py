@@ -98,6 +98,7 @@ class Devices(Part):
         text_search: str | None = None,
         sort_by: str = "created_at_ms",
         descending: bool = False,
+        profile_id: str | None = None,
     ) -> Page:
         """One page. `text_search` is a part of name or label in any case. Raises Invalid for `sort_by`."""
         if sort_by not in _ORDERS:
@@ -106,6 +107,9 @@ class Devices(Part):
         if text_search:
             where += " AND instr(d.search_text, ?) > 0"
             bindings.append(text_search.casefold())
+        if profile_id is not None:
+            where += " AND d.profile_id = ?"
+            bindings.append(profile_id)
         # The number breaks ties, so that pages neither skip nor repeat a device.
         way = "DESC" if descending else "ASC"
         order = f"{_ORDERS[sort_by]} {way}, d.number {way}"

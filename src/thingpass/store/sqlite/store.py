@@ -13,6 +13,7 @@ from thingpass.store.sqlite.device_events import DeviceEvents
 from thingpass.store.sqlite.device_states import DeviceStates
 from thingpass.store.sqlite.devices import Devices
 from thingpass.store.sqlite.directory import DATABASE, DirectoryLock, prepare_directory
+from thingpass.store.sqlite.profiles import Profiles
 from thingpass.store.sqlite.rpc_calls import RpcCalls
 from thingpass.store.sqlite.series import Series
 from thingpass.store.sqlite.tenants import Tenants
@@ -20,7 +21,16 @@ from thingpass.store.sqlite.users import Users
 
 
 class SqliteStore(
-    Series, Tenants, Users, Devices, CredentialRows, Attributes, DeviceStates, DeviceEvents, RpcCalls
+    Series,
+    Tenants,
+    Users,
+    Profiles,
+    Devices,
+    CredentialRows,
+    Attributes,
+    DeviceStates,
+    DeviceEvents,
+    RpcCalls,
 ):
     """Everything in one directory; see `store.store.Store` for what the methods promise.
 
