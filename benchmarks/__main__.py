@@ -32,6 +32,8 @@ def main(*, quick: bool, **given: object) -> None:
     messages   QoS 1 telemetry messages a second; Thingpass stores them first, Mosquitto stores nothing
     idle       resident memory of an idle connection
     mixed      the acknowledgement's latency at a fixed rate while new devices connect
+    attributes attribute requests of devices and their answers; Thingpass alone
+    calls      two-way RPC from REST to a device and back; Thingpass alone
 
     Needs Linux, and for the comparison Mosquitto (Debian: apt-get install mosquitto). The machine should do
     nothing else meanwhile. docs/performance.md says how to read the numbers.
@@ -102,6 +104,8 @@ def _take_turns(
         first = measure.figures[0]
         for number in range(1, options.rounds + 1):
             for server in servers:
+                if not measure.brokers_too and server.name != Thingpass.name:
+                    continue
                 with server.running() as running:
                     measurement = measure.run(running, plan)
                 rounds.append(Round(measure.key, server.name, number, measurement))

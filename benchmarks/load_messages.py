@@ -1,6 +1,6 @@
 """What the benchmark and its load processes say to each other: one JSON line each way per step.
 
-    benchmark -> load   a job (ConnectJob, PublishJob, HoldJob), then a Go
+    benchmark -> load   a job (ConnectJob, PublishJob, ...), then a Go
     load -> benchmark   Ready when every connection that the job starts with is open, then a Result
 
 Times are seconds of CLOCK_MONOTONIC, which all processes of the machine share.
@@ -58,7 +58,30 @@ class HoldJob(msgspec.Struct, frozen=True, tag="hold"):
     messages: int
 
 
-Job: TypeAlias = ConnectJob | PublishJob | HoldJob
+class RequestJob(msgspec.Struct, frozen=True, tag="request"):
+    """Keep all devices connected; each asks for two of its attributes, again when it has them."""
+
+    port: int
+    devices: Devices
+
+
+class AnswerJob(msgspec.Struct, frozen=True, tag="answer"):
+    """Keep all devices connected, and answer each call that comes."""
+
+    port: int
+    devices: Devices
+
+
+class CallJob(msgspec.Struct, frozen=True, tag="call"):
+    """Call the devices in turn by REST (two-way), over so many connections, one call at a time on each."""
+
+    http_port: int
+    token: str
+    device_ids: tuple[str, ...]
+    in_flight: int
+
+
+Job: TypeAlias = ConnectJob | PublishJob | HoldJob | RequestJob | AnswerJob | CallJob
 
 
 class Go(msgspec.Struct, frozen=True):

@@ -9,10 +9,26 @@ from typing import Protocol
 
 import msgspec
 
+from benchmarks.load_answer import AnswerLoad
+from benchmarks.load_call import CallLoad
 from benchmarks.load_connect import ConnectLoad
 from benchmarks.load_hold import HoldLoad
-from benchmarks.load_messages import Answer, ConnectJob, Failed, Go, HoldJob, Job, PublishJob, Ready, Result
+from benchmarks.load_messages import (
+    Answer,
+    AnswerJob,
+    CallJob,
+    ConnectJob,
+    Failed,
+    Go,
+    HoldJob,
+    Job,
+    PublishJob,
+    Ready,
+    RequestJob,
+    Result,
+)
 from benchmarks.load_publish import PublishLoad
+from benchmarks.load_request import RequestLoad
 from benchmarks.tls_client import ConnectionFailed
 
 
@@ -33,6 +49,12 @@ def make_load(job: Job) -> Load:
             return PublishLoad(job)
         case HoldJob():
             return HoldLoad(job)
+        case RequestJob():
+            return RequestLoad(job)
+        case AnswerJob():
+            return AnswerLoad(job)
+        case CallJob():
+            return CallLoad(job)
 
 
 def raise_open_files_limit() -> None:

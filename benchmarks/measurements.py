@@ -10,9 +10,20 @@ import msgspec
 
 from benchmarks.certificates import Certificates
 from benchmarks.histogram import merged, percentile_s
-from benchmarks.load_messages import ConnectJob, Devices, HoldJob, Job, PublishJob, Result
+from benchmarks.load_messages import (
+    AnswerJob,
+    CallJob,
+    ConnectJob,
+    Devices,
+    HoldJob,
+    Job,
+    PublishJob,
+    RequestJob,
+    Result,
+)
 from benchmarks.load_sources import LoadFailed, load_sources
 from benchmarks.process_stats import cpu_seconds, resident_bytes
+from benchmarks.registration import device_id
 from benchmarks.servers import RunningServer
 
 _SOURCES_PER_PROCESS = 8  # 8 x 28,000 ports last for minutes at 1,000 connects a second
@@ -36,6 +47,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     idle_connections: int
     mixed_messages_per_s: int
     mixed_connects_per_s: int
+    calls_in_flight: int
 
 
 class Measurement(msgspec.Struct, frozen=True):
@@ -106,6 +118,27 @@ def measure_mixed(server: RunningServer, plan: Plan) -> Measurement:
     }
     measured = _measurement([published], plan, figures)
     return msgspec.structs.replace(measured, failures=_failures(results))
+
+
+def measure_attribute_requests(server: RunningServer, plan: Plan) -> Measurement:
+    """Closed loop: each device asks for two attributes, and again when it has them."""
+    jobs = [RequestJob(server.port, share) for share in _shared_out(plan, plan.publishers)]
+    results, server_cpu_s = _run(jobs, server, plan)
+    return _measurement(results, plan, _throughput_figures(results, plan, server_cpu_s, cpu_unit=1e-6))
+
+
+def measure_calls(server: RunningServer, plan: Plan) -> Measurement:
+    """Closed loop: callers that have one two-way call under way each, devices that answer at once."""
+    assert server.rest is not None, "only a server with a REST API can be measured so"
+    called = [device_id(number) for number in range(plan.publishers)]
+    jobs: list[Job] = [
+        CallJob(server.rest.port, server.rest.token, tuple(called), plan.calls_in_flight),
+        AnswerJob(server.port, _devices(plan, 0, plan.publishers, 0)),
+    ]
+    results, server_cpu_s = _run(jobs, server, plan)
+    calls = results[:1]
+    figures = _throughput_figures(calls, plan, server_cpu_s, cpu_unit=1e-6)
+    return msgspec.structs.replace(_measurement(calls, plan, figures), failures=_failures(results))
 
 
 def _devices(plan: Plan, first: int, count: int, process: int) -> Devices:

@@ -9,6 +9,8 @@ import msgspec
 from benchmarks.measurements import (
     Measurement,
     Plan,
+    measure_attribute_requests,
+    measure_calls,
     measure_connects,
     measure_idle_memory,
     measure_messages,
@@ -32,6 +34,8 @@ class Measure(msgspec.Struct, frozen=True):
     title: str
     run: Callable[[RunningServer, Plan], Measurement]
     figures: tuple[Figure, ...]
+    brokers_too: bool = True
+    """Whether a bare broker has anything that could be measured so."""
 
 
 MEASURES: tuple[Measure, ...] = (
@@ -88,5 +92,31 @@ MEASURES: tuple[Measure, ...] = (
             Figure("server_busy", "server busy", "% of a core", False),
             Figure("load_lag_p99_ms", "load source late by, p99", "ms", False, 2),
         ),
+    ),
+    Measure(
+        "attributes",
+        "attribute requests, one at a time each",
+        measure_attribute_requests,
+        (
+            Figure("per_s", "round trips", "1/s", True),
+            Figure("server_cpu", "server CPU per round trip", "us", False, 1),
+            Figure("server_busy", "server busy", "% of a core", False),
+            Figure("p50_ms", "latency p50", "ms", False, 2),
+            Figure("p99_ms", "latency p99", "ms", False, 2),
+        ),
+        brokers_too=False,
+    ),
+    Measure(
+        "calls",
+        "two-way RPC, from REST to the device and back",
+        measure_calls,
+        (
+            Figure("per_s", "round trips", "1/s", True),
+            Figure("server_cpu", "server CPU per round trip", "us", False, 1),
+            Figure("server_busy", "server busy", "% of a core", False),
+            Figure("p50_ms", "latency p50", "ms", False, 2),
+            Figure("p99_ms", "latency p99", "ms", False, 2),
+        ),
+        brokers_too=False,
     ),
 )

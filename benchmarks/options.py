@@ -35,13 +35,14 @@ SIZES: tuple[Size, ...] = (
     Size("warm_up", 2.0, 1.0, "Seconds before them that do not count."),
     Size("window", 5.0, 1.0, "Seconds of a window; the rate is also given per window."),
     Size("processes", 2, 2, "Load processes."),
-    Size("connections", 500, 100, "messages, mixed: devices that publish."),
+    Size("connections", 500, 100, "messages, mixed, attributes, calls: connected devices."),
     Size("in_flight", 20, 20, "messages: most unacknowledged messages of a device."),
     Size("burst", 5, 5, "messages: a device sends again when so many have been acknowledged."),
     Size("connecting", 64, 64, "connects: connections being opened at any time."),
     Size("idle", 5_000, 500, "idle: connections."),
     Size("rate", 5_000, 1_000, "mixed: messages a second over all connections."),
     Size("arrivals", 300, 100, "mixed: new devices a second."),
+    Size("calling", 64, 16, "calls: RPC calls under way at any time."),
     Size("devices", 5_500, 1_000, "Registered devices, connected or not."),
 )
 
@@ -63,6 +64,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     idle: int
     rate: int
     arrivals: int
+    calling: int
     devices: int
     json_file: Path | None = None
     data_dir: Path | None = None
@@ -87,6 +89,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             idle_connections=self.idle,
             mixed_messages_per_s=self.rate,
             mixed_connects_per_s=self.arrivals,
+            calls_in_flight=self.calling,
         )
 
     def reported(self) -> dict[str, str | int | float]:

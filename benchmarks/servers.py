@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import http.client
 import os
 import re
 import secrets
@@ -25,6 +26,7 @@ from benchmarks.registration import register_devices
 from benchmarks.tls_client import openssl_version
 
 _ADDRESS = "127.0.0.1"
+_ADMINISTRATOR = "admin@thingpass.local"
 _STARTED_WITHIN_S = 30.0
 _STOPPED_WITHIN_S = 10.0
 
@@ -33,10 +35,17 @@ class ServerFailed(Exception):
     """A server did not start; the text holds the end of what it printed."""
 
 
+class RestApi(msgspec.Struct, frozen=True):
+    port: int
+    token: str
+    """An administrator's."""
+
+
 class RunningServer(msgspec.Struct, frozen=True):
     pid: int
     port: int
     """Where it takes MQTT over mutual TLS."""
+    rest: RestApi | None = None
 
 
 class Server(Protocol):
@@ -98,6 +107,7 @@ class Thingpass:
         self._certificates = certificates
         self._options = options
         self._template = directory / "thingpass-template"
+        self._password = secrets.token_urlsafe(16)
         # It runs on the same binding as the load source.
         self.description = f"Thingpass {thingpass.__version__}, {openssl_version()}"
         self._prepare()
@@ -124,11 +134,25 @@ class Thingpass:
         http_port, mqtts_port = free_ports(2)
         command = [sys.executable, "-m", "thingpass", "up", "--data-dir", str(data_dir), "--bind", _ADDRESS]
         command += ["--http-port", str(http_port), "--mqtts-port", str(mqtts_port)]
+        command += ["--https-port", "off", "--wss-port", "off"]
         command += ["--server-cert", str(self._certificates.server_certificate_pem)]
         command += ["--server-key", str(self._certificates.server_key_pem), *self._options]
-        environment = {"THINGPASS_ADMIN_PASSWORD": secrets.token_urlsafe(16)}
-        with _process(command, mqtts_port, environment) as pid:
-            yield RunningServer(pid, mqtts_port)
+        with _process(command, mqtts_port, {"THINGPASS_ADMIN_PASSWORD": self._password}) as pid:
+            yield RunningServer(pid, mqtts_port, RestApi(http_port, _login(http_port, self._password)))
+
+
+def _login(http_port: int, password: str) -> str:
+    body = msgspec.json.encode({"username": _ADMINISTRATOR, "password": password})
+    connection = http.client.HTTPConnection(_ADDRESS, http_port, timeout=_STARTED_WITHIN_S)
+    try:
+        connection.request("POST", "/api/auth/login", body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        said = answer.read()
+    finally:
+        connection.close()
+    if answer.status != 200:
+        raise ServerFailed(f"the login was answered with {answer.status}")
+    return str(msgspec.json.decode(said)["token"])
 
 
 def find_mosquitto() -> str | None:

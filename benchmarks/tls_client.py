@@ -164,6 +164,24 @@ class Connection:
             left -= size + _RECORD_OVERHEAD_BYTES
         return total
 
+    def send(self, data: bytes) -> None:
+        """One record, at once."""
+        self.write(data, len(data))
+        self.flush()
+
+    def receive_data(self) -> bytes:
+        """As `receive`, for who has to read what came."""
+        left = self._take("closed by the server")
+        received = bytearray()
+        while left > 0:
+            size = _lib.SSL_read(self._ssl, self._scratch, _SCRATCH_BYTES)
+            if size <= 0:
+                self._check_alive(size)
+                break
+            received += self._view[:size]
+            left -= size + _RECORD_OVERHEAD_BYTES
+        return bytes(received)
+
     def close(self, *, politely: bool = True) -> None:
         if politely and self.is_open:
             self.write(DISCONNECT, len(DISCONNECT))

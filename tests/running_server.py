@@ -38,6 +38,14 @@ class RunningServer:
         return int(self.ready["mqtts"]["port"])
 
     @property
+    def https_url(self) -> str:
+        return str(self.ready["https"])
+
+    @property
+    def wss_port(self) -> int:
+        return int(self.ready["wss"]["port"])
+
+    @property
     def mqtt_port(self) -> int:
         return int(self.ready["mqtt"]["port"])
 
@@ -154,6 +162,8 @@ def start_server(
         *("--bind", "127.0.0.1"),
         *(() if "--http-port" in arguments else ("--http-port", "0")),
         *(() if "--mqtts-port" in arguments else ("--mqtts-port", "0")),
+        *(() if "--https-port" in arguments else ("--https-port", "0")),
+        *(() if "--wss-port" in arguments else ("--wss-port", "0")),
         *arguments,
     ]
     with log_file.open("ab") as log:

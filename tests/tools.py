@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 TB_CLIENT = Path(sys.prefix) / "tb-client"
+MQTTJS = Path(sys.prefix) / "mqttjs" / "node_modules"
 MQTT_CLIENT_JAR = "/usr/share/java/mqtt-client.jar"
 
 # Program or file -> what installs it.
@@ -19,11 +20,14 @@ TOOLS: dict[str, str] = {
     "mosquitto_sub": "apt-get install mosquitto-clients, or brew install mosquitto",
     "mosquitto_rr": "apt-get install mosquitto-clients, or brew install mosquitto",
     "openssl": "apt-get install openssl, or brew install openssl",
+    "curl": "apt-get install curl, or brew install curl",
     "java": "apt-get install default-jdk-headless, or brew install openjdk",
     "javac": "apt-get install default-jdk-headless, or brew install openjdk",
     "keytool": "apt-get install default-jdk-headless, or brew install openjdk",
     MQTT_CLIENT_JAR: "apt-get install libmqtt-client-java",
     str(TB_CLIENT): "make test",
+    "node": "apt-get install nodejs npm, or brew install node",
+    str(MQTTJS): "make test-tools (needs npm)",
 }
 
 

@@ -7,8 +7,11 @@ from contextlib import AsyncExitStack
 
 import msgspec
 import structlog
+from starlette.types import ASGIApp
 
 from thingpass.api.application import create_application
+from thingpass.api.device_api.long_polls import LongPolls
+from thingpass.api.device_api.services import DeviceApiServices
 from thingpass.api.secret_files import load_or_make_local_secret
 from thingpass.api.services import ListenerAddress, Services
 from thingpass.bus.local import LocalBus
@@ -33,9 +36,11 @@ from thingpass.servers.device_messages import MessageServices
 from thingpass.servers.device_transports import DeviceTransports
 from thingpass.servers.http_listener import HttpListener
 from thingpass.servers.kept_sessions import KeptSessions
+from thingpass.servers.listeners import TcpListener, TlsListener
 from thingpass.servers.mqtt_connection import ConnectionServices, MqttConnection
 from thingpass.servers.mqtt_device_session import ToDevice
-from thingpass.servers.mqtt_listeners import MqttListener, MqttTlsListener, drain
+from thingpass.servers.mqtt_reception import MqttReception, WebSocketReception
+from thingpass.servers.reception import ListenerServices, Reception
 from thingpass.servers.server_identity import load_server_certificate
 from thingpass.settings import Secret, Settings
 from thingpass.store.sqlite.store import SqliteStore
@@ -59,7 +64,10 @@ class Addresses(msgspec.Struct, frozen=True):
     http_url: str
     mqtts_host: str
     mqtts_port: int
+    https_url: str | None
+    wss_port: int | None
     mqtt_port: int | None
+    ws_port: int | None
 
 
 class Server:
@@ -71,27 +79,34 @@ class Server:
         self._clock = SystemClock()
         self._counters = Counters()
         self._presence = Presence()
+        self._polls = LongPolls()
         self._bus = LocalBus()
         self._refusal_log = RefusalLog(
             kept=settings.identity.refusals_kept,
             kept_per_device=settings.identity.refusals_kept_per_device,
         )
         self._server_certificate: ServerCertificate | None = None
-        self._mqtts: MqttTlsListener | None = None
-        self._mqtt: MqttListener | None = None
+        self._listener_services: ListenerServices
+        self._pool: HandshakePool
+        self._listeners: dict[str, TcpListener] = {}
+        self._receptions: dict[str, MqttReception] = {}
         self._http: HttpListener | None = None
         self.first_administrator: tuple[str, Secret] | None = None
 
     @property
     def addresses(self) -> Addresses:
-        assert self._http is not None and self._mqtts is not None, "the server is not started"
+        assert self._http is not None, "the server is not started"
+        ports = {name: listener.port for name, listener in self._listeners.items()}
         bind = self._settings.listeners.bind
         host = "127.0.0.1" if bind in ("0.0.0.0", "::") else bind
         return Addresses(
             http_url=f"http://{host}:{self._http.port}",
             mqtts_host=host,
-            mqtts_port=self._mqtts.port,
-            mqtt_port=None if self._mqtt is None else self._mqtt.port,
+            mqtts_port=ports["mqtts"],
+            https_url=f"https://{host}:{ports['https']}" if "https" in ports else None,
+            wss_port=ports.get("wss"),
+            mqtt_port=ports.get("mqtt"),
+            ws_port=ports.get("ws"),
         )
 
     @property
@@ -159,7 +174,9 @@ class Server:
         opened.push_async_callback(pushes.close)
 
         life = DeviceLife(states, events)
-        await self._open_mqtt(opened, store, ingest, attributes, authentication, ToDevice(pushes, rpc), life)
+        connections = await self._open_mqtt(
+            opened, store, ingest, attributes, authentication, ToDevice(pushes, rpc), life
+        )
         services = Services(
             settings=settings.api,
             clock=clock,
@@ -184,11 +201,21 @@ class Server:
             addresses=self._listener_addresses,
             server_names=lambda: certificate.chain[0].alternative_names,
         )
-        self._http = HttpListener(
-            create_application(services), bind=settings.listeners.bind, port=settings.listeners.http_port
+        device_api = DeviceApiServices(
+            settings=settings.http,
+            authentication=authentication,
+            ingest=ingest,
+            attributes=attributes,
+            pushes=pushes,
+            rpc=rpc,
+            polls=self._polls,
+            server_methods=connections.messages,
+            counters=self._counters,
+            clock=clock,
+            note_activity=states.note_activity,
         )
-        await self._http.start()
-        opened.push_async_callback(self._http.stop)
+        await self._open_http(opened, create_application(services, device_api), connections)
+        opened.callback(self._polls.stop)
         opened.callback(rpc.stop_waiting)  # first of all: requests that wait for a device end with an answer
 
     async def _open_mqtt(
@@ -200,7 +227,7 @@ class Server:
         authentication: Authentication,
         to_device: ToDevice,
         life: DeviceLife,
-    ) -> None:
+    ) -> ConnectionServices:
         settings, loop = self._settings, asyncio.get_running_loop()
         assert self._server_certificate is not None
         pool = HandshakePool(threads=settings.tls.handshake_threads)
@@ -209,8 +236,7 @@ class Server:
         wheel = DeadlineWheel()
         wheel.start()
         opened.push_async_callback(wheel.stop)
-        open_connections: set[MqttConnection] = set()
-        transports = DeviceTransports(store, self._bus, open_connections)
+        transports = DeviceTransports(store, self._bus, self._open_mqtt_connections)
         opened.push_async_callback(transports.close)
         kept_sessions = KeptSessions(wheel, maximum=settings.mqtt.max_kept_sessions)
         # What a device proved itself with is gone: so is the session that it might come back to.
@@ -242,50 +268,120 @@ class Server:
                 session_expiry_maximum=settings.mqtt.maximum_session_expiry_s,
             ),
             maximum_keep_alive_s=settings.mqtt.maximum_keep_alive_s,
-            open_connections=open_connections,
+            open_connections=set(),
         )
-        opened.push_async_callback(drain, services.open_connections, timeout_s=DRAIN_S)
-        self._mqtts = MqttTlsListener(
-            services,
-            bind=settings.listeners.bind,
-            port=settings.listeners.mqtts_port,
-            max_connections=settings.mqtt.max_connections,
-            server_certificate=self._server_certificate,
-            pool=pool,
-            handshake_timeout_s=settings.tls.handshake_timeout_s,
-            max_handshakes=settings.tls.max_handshakes,
+        self._listener_services = ListenerServices(
+            loop=loop,
+            wheel=wheel,
+            refusal_log=self._refusal_log,
+            counters=self._counters,
+            clock=self._clock,
         )
-        self._mqtts.start()
-        opened.callback(self._mqtts.stop_accepting)
-        if settings.listeners.mqtt_port is not None:
-            self._mqtt = MqttListener(
-                services,
-                bind=settings.listeners.mqtt_bind,
-                port=settings.listeners.mqtt_port,
-                max_connections=settings.mqtt.max_connections,
-            )
-            self._mqtt.start()
-            opened.callback(self._mqtt.stop_accepting)
+        opened.push_async_callback(self._drain)
+        listeners = settings.listeners
+        for name, port, is_tls, kind in (
+            ("mqtts", listeners.mqtts_port, True, MqttReception),
+            ("mqtt", listeners.mqtt_port, False, MqttReception),
+            ("wss", listeners.wss_port, True, WebSocketReception),
+            ("ws", listeners.ws_port, False, WebSocketReception),
+        ):
+            if port is not None:
+                # A set of its own for each, so that connections are counted by listener without a counter.
+                own = msgspec.structs.replace(services, open_connections=set())
+                reception = kind(
+                    own, connections=self._mqtt_connections, max_connections=settings.mqtt.max_connections
+                )
+                self._receptions[name] = reception
+                self._listen(opened, name, port, reception, pool if is_tls else None)
+        self._pool = pool
         self._counters.refused = self._refusal_log.counts
         gauges = self._counters.set_gauge
-        gauges("connections_open", lambda: len(services.open_connections))
+        gauges("connections_open", self._mqtt_connections)
+        gauges("connections_by_listener", self._connections_by_listener)
         gauges("devices_connected", lambda: len(self._presence))
+        gauges("device_requests_waiting", lambda: len(self._polls))
         gauges("sessions_kept", lambda: len(kept_sessions))
-        gauges("handshakes_in_progress", lambda: self._mqtts.handshakes_in_progress if self._mqtts else 0)
+        gauges("handshakes_in_progress", self._handshakes_in_progress)
+        return services
+
+    async def _open_http(
+        self, opened: AsyncExitStack, application: ASGIApp, services: ConnectionServices
+    ) -> None:
+        listeners = self._settings.listeners
+        self._http = HttpListener(
+            application, services, self._settings.http, bind=listeners.bind, port=listeners.http_port
+        )
+        await self._http.start()
+        opened.push_async_callback(self._http.stop)
+        if listeners.https_port is not None:
+            self._listen(opened, "https", listeners.https_port, self._http, self._pool)
+
+    def _listen(
+        self,
+        opened: AsyncExitStack,
+        name: str,
+        port: int,
+        reception: Reception,
+        pool: HandshakePool | None,
+    ) -> None:
+        """Opens one listener; with TLS when there is a pool for its handshakes."""
+        settings, services = self._settings, self._listener_services
+        listener: TcpListener
+        if pool is None:
+            bind = settings.listeners.mqtt_bind
+            listener = TcpListener(services, name, reception, bind=bind, port=port)
+        else:
+            assert self._server_certificate is not None
+            listener = TlsListener(
+                services,
+                name,
+                reception,
+                bind=settings.listeners.bind,
+                port=port,
+                server_certificate=self._server_certificate,
+                pool=pool,
+                handshake_timeout_s=settings.tls.handshake_timeout_s,
+                max_handshakes=settings.tls.max_handshakes,
+            )
+        listener.start()
+        opened.callback(listener.stop_accepting)
+        self._listeners[name] = listener
+
+    async def _drain(self) -> None:
+        await asyncio.gather(*(each.drain(timeout_s=DRAIN_S) for each in self._receptions.values()))
+
+    def _open_mqtt_connections(self) -> list[MqttConnection]:
+        return [each for reception in self._receptions.values() for each in reception.connections]
+
+    def _mqtt_connections(self) -> int:
+        return sum(len(reception) for reception in self._receptions.values())
+
+    def _connections_by_listener(self) -> dict[str, float]:
+        counts: dict[str, float] = {name: len(each) for name, each in self._receptions.items()}
+        if self._http is not None:
+            counts["http"] = self._http.open_connections
+            if "https" in self._listeners:
+                counts["https"] = self._http.open_tls_connections
+        return counts
+
+    def _handshakes_in_progress(self) -> int:
+        tls = (each for each in self._listeners.values() if isinstance(each, TlsListener))
+        return sum(listener.handshakes_in_progress for listener in tls)
 
     def _end_connections_on_news(self) -> None:
         """What a device proved itself with is gone: so is its connection (device API reference, 4)."""
         end = self._presence.end_device
+        polls = self._polls
+        self._bus.subscribe(CredentialsChanged, lambda m: polls.credentials_changed(m.device_id))
+        self._bus.subscribe(DeviceRemoved, lambda m: polls.device_removed(m.device_id))
         self._bus.subscribe(CredentialsChanged, lambda m: end(m.device_id, CLOSE_CREDENTIALS_CHANGED))
         self._bus.subscribe(DeviceRemoved, lambda m: end(m.device_id, CLOSE_DEVICE_REMOVED))
 
     def _listener_addresses(self) -> list[ListenerAddress]:
-        listeners, addresses = self._settings.listeners, self.addresses
         assert self._http is not None
-        found = [
-            ListenerAddress("http", listeners.bind, self._http.port),
-            ListenerAddress("mqtts", listeners.bind, addresses.mqtts_port),
-        ]
-        if addresses.mqtt_port is not None:
-            found.append(ListenerAddress("mqtt", listeners.mqtt_bind, addresses.mqtt_port))
+        bind, plain_bind = self._settings.listeners.bind, self._settings.listeners.mqtt_bind
+        found = [ListenerAddress("http", bind, self._http.port)]
+        for name, listener in self._listeners.items():
+            host = bind if isinstance(listener, TlsListener) else plain_bind
+            found.append(ListenerAddress(name, host, listener.port))
         return found

@@ -25,8 +25,8 @@ from prometheus_client.registry import Collector
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-Gauge: TypeAlias = Callable[[], float]
-"""Asked at each scrape, on the event loop; must not block."""
+Gauge: TypeAlias = Callable[[], float | Mapping[str, float]]
+"""A number, or one by label value where the row has a label. Asked at scrapes, on the loop; never blocks."""
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 BATCH_SIZES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0, 30_000.0)
@@ -39,7 +39,7 @@ class MetricRow(msgspec.Struct, frozen=True, kw_only=True):
     kind: Literal["counter", "gauge", "histogram"]
     attribute: str
     help: str
-    label: str | None = None  # a labelled counter is a dict: label value -> count
+    label: str | None = None  # a labelled counter or gauge is a dict: label value -> number
     bounds: tuple[float, ...] = ()
 
 
@@ -55,6 +55,13 @@ METRICS: tuple[MetricRow, ...] = (
         kind="gauge",
         attribute="connections_open",
         help="Connections on device listeners right now.",
+    ),
+    MetricRow(
+        name="thingpass_connections_by_listener",
+        kind="gauge",
+        attribute="connections_by_listener",
+        help="Connections right now, of devices and of people, by listener (mqtts, wss, https, http, ...).",
+        label="listener",
     ),
     MetricRow(
         name="thingpass_devices_connected",
@@ -259,6 +266,19 @@ METRICS: tuple[MetricRow, ...] = (
         label="status",
     ),
     MetricRow(
+        name="thingpass_device_requests_total",
+        kind="counter",
+        attribute="device_requests",
+        help="Requests of recognised devices over HTTP, by what they are about.",
+        label="endpoint",
+    ),
+    MetricRow(
+        name="thingpass_device_requests_waiting",
+        kind="gauge",
+        attribute="device_requests_waiting",
+        help="Requests of devices over HTTP that wait for a call or a changed attribute.",
+    ),
+    MetricRow(
         name="thingpass_logins_failed_total",
         kind="counter",
         attribute="logins_failed",
@@ -301,6 +321,7 @@ class Counters:
         "connects_accepted",
         "device_events",
         "device_events_dropped",
+        "device_requests",
         "gauges",
         "handshake_seconds",
         "handshakes_completed",
@@ -346,6 +367,7 @@ class Counters:
         self.rpc_seconds = Histogram(SECONDS)
         self.refused: dict[str, int] = {}
         self.http_requests: dict[str, int] = {}
+        self.device_requests: dict[str, int] = {}
         self.handshake_seconds = Histogram(SECONDS)
         self.commit_seconds = Histogram(SECONDS)
         self.commit_messages = Histogram(BATCH_SIZES)
@@ -377,11 +399,20 @@ class CountersCollector(Collector):
             if row.kind == "gauge":
                 gauge = self._counters.gauges.get(row.attribute)
                 if gauge is not None:
-                    yield GaugeMetricFamily(row.name, row.help, value=gauge())
+                    yield _gauge_family(row, gauge())
             elif row.kind == "histogram":
                 yield _histogram_family(row, getattr(self._counters, row.attribute))
             else:
                 yield _counter_family(row, getattr(self._counters, row.attribute))
+
+
+def _gauge_family(row: MetricRow, value: float | Mapping[str, float]) -> Metric:
+    if not isinstance(value, Mapping):
+        return GaugeMetricFamily(row.name, row.help, value=value)
+    family = GaugeMetricFamily(row.name, row.help, labels=(row.label or "",))
+    for label_value, number in sorted(value.items()):
+        family.add_metric((label_value,), number)
+    return family
 
 
 def _counter_family(row: MetricRow, value: int | Mapping[str, int]) -> Metric:

@@ -36,8 +36,11 @@ CLIENT_VARIABLES = {
 class ListenerSettings(msgspec.Struct, frozen=True, kw_only=True):
     bind: str = "0.0.0.0"
     http_port: int = 8080
+    https_port: int | None = 8443
     mqtts_port: int = 8883
+    wss_port: int | None = 8084
     mqtt_port: int | None = None
+    ws_port: int | None = None
     mqtt_bind: str = "127.0.0.1"
 
 
@@ -66,6 +69,14 @@ class MqttSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 class RpcSettings(msgspec.Struct, frozen=True, kw_only=True):
     kept_days: int = 30
+
+
+class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
+    max_connections: int = 20_000
+    head_timeout_s: float = 10.0
+    keep_alive_s: int = 30
+    maximum_body_bytes: int = 1_048_576
+    longest_poll_s: float = 300.0
 
 
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +118,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tls: TlsSettings = TlsSettings()
     mqtt: MqttSettings = MqttSettings()
     rpc: RpcSettings = RpcSettings()
+    http: HttpSettings = HttpSettings()
     store: StoreSettings = StoreSettings()
     identity: IdentitySettings = IdentitySettings()
     devices: DeviceSettings = DeviceSettings()
@@ -167,6 +179,7 @@ GROUPS: dict[str, type[msgspec.Struct]] = {
     "tls": TlsSettings,
     "mqtt": MqttSettings,
     "rpc": RpcSettings,
+    "http": HttpSettings,
     "store": StoreSettings,
     "identity": IdentitySettings,
     "devices": DeviceSettings,
@@ -181,15 +194,21 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("loop", "LOOP", one_of("uvloop", "asyncio"),
             help="The event loop; asyncio is slower and always there."),
     Setting("listeners.bind", "BIND", TEXT, flag="--bind",
-            help="Address that HTTP and MQTT over TLS listen on."),
+            help="Address that HTTP and everything over TLS listens on."),
     Setting("listeners.http_port", "HTTP_PORT", port(), flag="--http-port",
-            help="Port of the web console and the REST API."),
+            help="Port of the web console, the REST API and the HTTP device API."),
+    Setting("listeners.https_port", "HTTPS_PORT", port(or_off=True), flag="--https-port",
+            help="Port of the same over TLS, where devices may show a certificate."),
     Setting("listeners.mqtts_port", "MQTTS_PORT", port(), flag="--mqtts-port",
             help="Port of MQTT over TLS."),
+    Setting("listeners.wss_port", "WSS_PORT", port(or_off=True), flag="--wss-port",
+            help="Port of MQTT over WebSocket with TLS, path /mqtt."),
     Setting("listeners.mqtt_port", "MQTT_PORT", port(or_off=True), flag="--mqtt-port",
             help="Port of plain MQTT; off unless given."),
+    Setting("listeners.ws_port", "WS_PORT", port(or_off=True),
+            help="Port of MQTT over WebSocket without TLS; off unless given."),
     Setting("listeners.mqtt_bind", "MQTT_BIND", TEXT,
-            help="Address of plain MQTT; beyond loopback, tokens and passwords cross the network readable."),
+            help="Address of the two without TLS; beyond loopback, passwords cross the network readable."),
     Setting("tls.server_cert", "SERVER_CERT", PATH, flag="--server-cert",
             help="Server certificate: PEM, DER, PKCS#12 or JKS; without it the server makes its own."),
     Setting("tls.server_key", "SERVER_KEY", PATH, flag="--server-key",
@@ -227,6 +246,16 @@ SETTINGS: tuple[Setting, ...] = (
             help="Sessions kept for devices that are away; the longest away goes first."),
     Setting("rpc.kept_days", "RPC_KEPT_DAYS", whole(0, 36_500), unit="days",
             help="How long a persistent call can be read after its time has ended."),
+    Setting("http.max_connections", "HTTP_MAX_CONNECTIONS", whole(1),
+            help="HTTP connections open at the same time, on each of the two ports."),
+    Setting("http.head_timeout_s", "HTTP_HEAD_TIMEOUT_S", number(0.1, 600), unit="s",
+            help="How long a request's first line and header fields may take."),
+    Setting("http.keep_alive_s", "HTTP_KEEP_ALIVE_S", whole(1, 3_600), unit="s",
+            help="How long a connection may be idle between requests."),
+    Setting("http.maximum_body_bytes", "HTTP_MAXIMUM_BODY_BYTES", whole(128, 16_777_216), unit="bytes",
+            help="The largest body that a device may send."),
+    Setting("http.longest_poll_s", "HTTP_LONGEST_POLL_S", number(1, 3_600), unit="s",
+            help="The longest that a device may wait for an RPC call or changed attributes in one request."),
     Setting("store.synchronous", "STORE_SYNCHRONOUS", one_of("full", "normal"),
             help="What is acknowledged survives: power loss (full), or a crash of the program (normal)."),
     Setting("store.backlog_messages", "STORE_BACKLOG_MESSAGES", whole(1), unit="messages",
@@ -396,7 +425,7 @@ def _check_together(settings: Settings, sources: Mapping[str, str]) -> None:
             sources["tls.server_key_password_file"], "give the password or the file, not both."
         )
     ports: dict[int, str] = {}
-    for name in ("http_port", "mqtts_port", "mqtt_port"):
+    for name in ("http_port", "https_port", "mqtts_port", "wss_port", "mqtt_port", "ws_port"):
         port = getattr(listeners, name)
         if port and (other := ports.setdefault(port, name)) != name:
             key = f"listeners.{name}"

@@ -112,7 +112,13 @@ class TestTenants:
         assert await registry.store.find_profile(meter.id) == meter
         assert await registry.store.find_profile_by_name(registry.tenant.id, "Meter") == meter
         assert await registry.store.find_profile_by_name(registry.tenant.id, "meter") is None
-        assert await registry.store.list_profiles(registry.tenant.id) == (registry.profile, meter)
+        names = [(profile.id, profile.name) for profile in (registry.profile, meter)]
+        listed = await registry.store.list_profiles(registry.tenant.id)
+        assert [(row.id, row.name) for row in listed] == names
+        assert {row.tenant_id for row in listed} == {registry.tenant.id}
+        assert await registry.store.list_profiles(registry.tenant.id, used_only=True) == ()
+        await registry.add("boiler", profile_id=meter.id)
+        assert await registry.store.list_profiles(registry.tenant.id, used_only=True) == listed[1:]
 
     async def test_profile_name_is_taken_once_in_a_tenant(self, registry: Registry) -> None:
         twin = msgspec.structs.replace(registry.profile, id=new_id(), is_default=False)

@@ -70,6 +70,8 @@ class Shell:
                 "THINGPASS_DATA_DIR": str(directory / "data"),
                 "THINGPASS_HTTP_PORT": str(self.http_port),
                 "THINGPASS_MQTTS_PORT": str(self.mqtts_port),
+                "THINGPASS_HTTPS_PORT": "0",
+                "THINGPASS_WSS_PORT": "0",
                 "THINGPASS_URL": self.url,
             }
         )

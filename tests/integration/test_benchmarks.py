@@ -35,6 +35,7 @@ TINY = {
     "rate": 100,
     "arrivals": 10,
     "connecting": 4,
+    "calling": 4,
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import socket
 import struct
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.device_with_profile import Setup, make_setup, puback, published
-from tests.raw_mqtt import RawClient, packet, publish, subscribe, text
+from tests.raw_mqtt import RawClient, connect, packet, publish, subscribe, text
 from tests.running_server import RunningServer
 
 V1_TELEMETRY = "v1/devices/me/telemetry"
@@ -73,6 +74,16 @@ def test_changed_profile_holds_for_a_connected_device(make: Callable[..., Setup]
         assert puback(client) == 0x90
         setup.change(transportPayloadTypeConfiguration=PROTOBUF)
         wait_for_code(client, V1_TELEMETRY, 0, reading(21.5))
+    assert setup.latest()["temperature"] == 21.5
+
+
+def test_message_behind_connect_waits_for_the_profile(make: Callable[..., Setup]) -> None:
+    """The first device of a profile: CONNECT and what follows it arrive before the profile was read."""
+    setup = make(transportPayloadTypeConfiguration=PROTOBUF)
+    with RawClient(socket.create_connection(("127.0.0.1", setup.server.mqtt_port), PATIENCE_S)) as client:
+        client.send(connect(user_name=setup.token), publish(reading(21.5)), publish(b"{", packet_id=2))
+        assert client.read_packet()[0] == 0x20
+        assert (puback(client), puback(client)) in ((0, 0x99), (0x99, 0))
     assert setup.latest()["temperature"] == 21.5
 
 

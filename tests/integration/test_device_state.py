@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
+
 from tests.device import Device, make_device
 from tests.integration.test_durability import on
 from tests.raw_mqtt import PATIENCE_S, PINGREQ, PINGRESP, RawClient, connect, open_session, reason_code
@@ -64,6 +66,17 @@ def test_timeout_that_is_written_by_rest_holds_while_the_device_is_connected(
         assert state["inactivityTimeout"] == 600_000
     infos = "/api/tenant/deviceInfos?pageSize=10&page=0&active=true"
     assert [info["name"] for info in device.server.rest.get(infos).json()["data"]] == [device.name]
+
+
+def test_http_request_is_activity_and_no_connection(device_with_certificate: MakeDevice) -> None:
+    device = device_with_certificate(registered=False)
+    path = f"{device.server.url}/api/v1/{device.server.access_token(device.id)}/telemetry"
+    began = int(time.time() * 1000)
+    httpx.post(path, content='{"a": 1}', trust_env=False).raise_for_status()
+    state = device.state()
+    assert state["active"] is True
+    assert state["lastActivityTime"] >= began
+    assert state.keys() == {"active", "lastActivityTime"}
 
 
 def test_state_is_no_attribute_that_people_can_write(device_with_certificate: MakeDevice) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import ssl
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -32,6 +32,7 @@ class PahoDevice:
         with_certificate: bool = True,
         user_name: str | None = None,
         client_id: str = "",
+        transport: Literal["tcp", "websockets"] = "tcp",
         **connect_options: Any,
     ) -> None:
         """`connect_options` go to paho's `connect`: `clean_start`, `properties`."""
@@ -42,9 +43,11 @@ class PahoDevice:
         self._answers: queue.Queue[None] = queue.Queue()
         self._subscribed: queue.Queue[list[int]] = queue.Queue()
         self._disconnected: queue.Queue[int] = queue.Queue()
-        self._device = device
         self._connect_options = connect_options
-        self.client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=version)
+        self._port = device.port if transport == "tcp" else device.server.wss_port
+        self.client = mqtt.Client(
+            CallbackAPIVersion.VERSION2, client_id=client_id, protocol=version, transport=transport
+        )
         self.client.tls_set_context(_context(device, tls_version, with_certificate))
         if user_name is not None:
             self.client.username_pw_set(user_name)
@@ -56,7 +59,7 @@ class PahoDevice:
         self.client.on_disconnect = lambda _c, _d, _f, reason, _p: self._disconnected.put(reason.value)
 
     def __enter__(self) -> Self:
-        self.client.connect("127.0.0.1", self._device.port, keepalive=30, **self._connect_options)
+        self.client.connect("127.0.0.1", self._port, keepalive=30, **self._connect_options)
         self.client.loop_start()
         self._answers.get(timeout=PATIENCE_S)
         return self
@@ -67,7 +70,7 @@ class PahoDevice:
         self.client.disconnect()
         self.client.loop_stop()
 
-    def publish(self, topic: str, payload: str, *, qos: int = 1) -> None:
+    def publish(self, topic: str, payload: str | bytes, *, qos: int = 1) -> None:
         """Returns when the server has acknowledged (QoS 0: when it is sent)."""
         sending = self.client.publish(topic, payload, qos=qos)
         sending.wait_for_publish(PATIENCE_S)

@@ -36,6 +36,24 @@ def test_telemetry_is_stored_whatever_the_version_and_qos(
 
 
 @versions
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_the_same_over_websocket(
+    device_with_certificate: MakeDevice, version: MQTTProtocolVersion, qos: int
+) -> None:
+    device = device_with_certificate()
+    with PahoDevice(device, version=version, transport="websockets") as paho:
+        assert paho.result == 0
+        assert paho.subscribe("v1/devices/me/attributes/response/+") == [1]
+        paho.publish(TELEMETRY, json.dumps({"note": "x" * 20_000}), qos=qos)
+        if qos == 0:
+            device.wait_for("note", "x" * 20_000)
+        assert device.latest() == {"note": "x" * 20_000}
+        paho.publish("v1/devices/me/attributes", json.dumps({"text": "y" * 30_000}))
+        paho.publish("v1/devices/me/attributes/request/7", '{"clientKeys": "text"}')
+        assert json.loads(paho.next_message().payload) == {"client": {"text": "y" * 30_000}}
+
+
+@versions
 def test_client_attributes_are_answered_when_asked_for(
     device_with_certificate: MakeDevice, version: MQTTProtocolVersion
 ) -> None:

@@ -83,6 +83,7 @@ def test_default_is_what_the_row_allows_and_the_field_is_typed_for(row: Setting)
 SAMPLES = {
     "tls.server_names": "a, b",
     "listeners.mqtt_port": "1883",
+    "listeners.ws_port": "8083",
     "identity.skip_certificate_validity": "true",
 }
 

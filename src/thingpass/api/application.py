@@ -1,4 +1,4 @@
-"""Puts the REST API together: routes, errors, edge."""
+"""Puts the REST API and the device API together: routes, errors, edge."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ from thingpass.api import (
     telemetry,
 )
 from thingpass.api.authentication import Authentication
+from thingpass.api.device_api.application import DeviceApi
+from thingpass.api.device_api.services import DeviceApiServices
 from thingpass.api.edge import Edge
 from thingpass.api.error_answers import register_error_answers
 from thingpass.api.login_attempts import LoginAttempts
@@ -49,8 +51,8 @@ ROUTERS = (
 """The order in which paths are tried: `/api/device/types` before `/api/device/{deviceId}` within a router."""
 
 
-def create_application(services: Services) -> FastAPI:
-    """The whole REST API as one ASGI application; makes the signing key in the data directory if need be.
+def create_application(services: Services, device_api: DeviceApiServices | None = None) -> FastAPI:
+    """Both APIs as one ASGI application; makes the signing key in the data directory if need be.
 
     Needs no lifespan events. Raises Invalid when the signing key or the list of ended sessions is unreadable.
     """
@@ -58,7 +60,10 @@ def create_application(services: Services) -> FastAPI:
         title=documentation.TITLE,
         openapi_url=None,  # FastAPI's own pages load scripts from a CDN; documentation.py has ours
         redirect_slashes=False,
-        middleware=[Middleware(Edge, counters=services.counters)],
+        middleware=[
+            Middleware(Edge, counters=services.counters),
+            *(() if device_api is None else (Middleware(DeviceApi, services=device_api),)),
+        ],
     )
     application.state.services = services
     application.state.authentication = Authentication(services)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from typing import Annotated, TypeAlias
+from urllib.parse import quote
 
 import msgspec
 from fastapi import APIRouter, Path
@@ -13,15 +14,24 @@ from starlette.responses import Response
 
 from thingpass.api.authentication import is_loopback
 from thingpass.api.authorization import GuardedRoute
+from thingpass.api.device_api.application import ME, PREFIX
 from thingpass.api.parameters import CallerOf, DeviceId, ServicesOf
 from thingpass.errors import NotFound
-from thingpass.store.rows import CREDENTIALS_ACCESS_TOKEN, CREDENTIALS_X509, Credentials
+from thingpass.store.rows import (
+    CREDENTIALS_ACCESS_TOKEN,
+    CREDENTIALS_MQTT_BASIC,
+    CREDENTIALS_X509,
+    Credentials,
+)
 
 router = APIRouter(route_class=GuardedRoute, tags=["Connectivity"])
 
 TRUST_FILE = "ca-root.pem"
 CLIENT_FILE = "mqttclient.nopass.pem"  # the walk-through's name: key, then certificate
 PAYLOAD = '{"temperature":25}'  # ThingsBoard prints {temperature:25}, which is no JSON
+
+TLS_PROTOCOLS = ("mqtts", "https", "wss")
+"""They show one certificate. ThingsBoard knows the first alone."""
 
 Commands: TypeAlias = dict[str, dict[str, str | list[str]]]
 
@@ -35,7 +45,7 @@ async def download_certificate(
     protocol: Annotated[str, Path(examples=["mqtts"])], services: ServicesOf
 ) -> Response:
     """PEM, without a login, as in ThingsBoard."""
-    pem = services.trust_pem() if protocol == "mqtts" else None
+    pem = services.trust_pem() if protocol in TLS_PROTOCOLS else None
     if pem is None:
         raise NotFound(f"{protocol[:20]} pem cert file is not found!")
     return Response(
@@ -57,16 +67,22 @@ async def get_commands(
         address.name: (address.host if is_loopback(address.host) else reached_by, address.port)
         for address in services.addresses()
     }
+    netloc = f"{request.url.scheme}://{_netloc(request)}"
+    fetch = shlex.join(
+        ["curl", "-f", "-S", "-o", TRUST_FILE, f"{netloc}/api/device-connectivity/mqtts/certificate/download"]
+    )
     commands: dict[str, str | list[str]] = {}
     if "mqtt" in listeners and credentials.kind != CREDENTIALS_X509:
         commands["mqtt"] = _publish(*listeners["mqtt"], credentials, tls=False)
     if "mqtts" in listeners:
-        url = f"{request.url.scheme}://{_netloc(request)}/api/device-connectivity/mqtts/certificate/download"
-        commands["mqtts"] = [
-            shlex.join(["curl", "-f", "-S", "-o", TRUST_FILE, url]),
-            _publish(*listeners["mqtts"], credentials, tls=True),
-        ]
-    return {"mqtt": commands} if commands else {}
+        commands["mqtts"] = [fetch, _publish(*listeners["mqtts"], credentials, tls=True)]
+    over_http: dict[str, str | list[str]] = {}
+    if "http" in listeners and credentials.kind == CREDENTIALS_ACCESS_TOKEN:
+        over_http["http"] = _post("http", *listeners["http"], credentials)
+    if "https" in listeners and credentials.kind != CREDENTIALS_MQTT_BASIC:
+        over_http["https"] = [fetch, _post("https", *listeners["https"], credentials)]
+    found = {"http": over_http, "mqtt": commands}
+    return {protocol: each for protocol, each in found.items() if each}
 
 
 def _publish(host: str, port: int, credentials: Credentials, *, tls: bool) -> str:
@@ -75,6 +91,20 @@ def _publish(host: str, port: int, credentials: Credentials, *, tls: bool) -> st
         words += ["--cafile", TRUST_FILE]
     words += _proof(credentials)
     return shlex.join([*words, "-m", PAYLOAD])
+
+
+def _post(scheme: str, host: str, port: int, credentials: Credentials) -> str:
+    words = ["curl", "-v", "-X", "POST"]
+    if scheme == "https":
+        words += ["--cacert", TRUST_FILE]
+    who = ME
+    if credentials.kind == CREDENTIALS_ACCESS_TOKEN:
+        who = quote(credentials.credentials_id, safe="")
+    else:
+        words += ["--cert", CLIENT_FILE]
+    address = f"[{host}]" if ":" in host else host
+    url = f"{scheme}://{address}:{port}{PREFIX}{who}/telemetry"
+    return shlex.join([*words, url, "--header", "Content-Type:application/json", "--data", PAYLOAD])
 
 
 class _Basic(msgspec.Struct, rename="camel"):

@@ -22,6 +22,7 @@ from thingpass.store.rows import (
     TRANSPORT_DEFAULT,
     TRANSPORT_MQTT,
     DeviceProfile,
+    ProfileName,
 )
 
 # ThingsBoard's `MqttDeviceProfileTransportConfiguration` where nothing is said.
@@ -140,7 +141,7 @@ def profile_info_shape(profile: DeviceProfile) -> ProfileInfoShape:
     )
 
 
-def profile_name_shape(profile: DeviceProfile) -> ProfileNameShape:
+def profile_name_shape(profile: ProfileName) -> ProfileNameShape:
     return ProfileNameShape(id=EntityId(entity_type="DEVICE_PROFILE", id=profile.id), name=profile.name)
 
 

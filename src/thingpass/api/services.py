@@ -28,7 +28,7 @@ from thingpass.telemetry.series import SeriesService
 
 
 class ListenerAddress(msgspec.Struct, frozen=True):
-    """Where one listener really listens. `name` is `http`, `mqtts` or `mqtt`."""
+    """Where one listener really listens. `name` is `http`, `https`, `mqtts`, `wss`, ..."""
 
     name: str
     host: str

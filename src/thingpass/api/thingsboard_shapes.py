@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from thingpass.api.parameters import PageLink
 from thingpass.api.tokens import NULL_UUID, TokenPair
-from thingpass.store.rows import Credentials, Device, DeviceProfile, User
+from thingpass.store.rows import Credentials, Device, ProfileName, User
 
 ItemT = TypeVar("ItemT")
 
@@ -189,7 +189,7 @@ def device_info_shape(device: Device, *, active: bool) -> DeviceInfoShape:
     return DeviceInfoShape(**_device_members(device), device_profile_name=device.profile_name, active=active)
 
 
-def type_shape(profile: DeviceProfile) -> TypeShape:
+def type_shape(profile: ProfileName) -> TypeShape:
     return TypeShape(tenant_id=EntityId(entity_type="TENANT", id=profile.tenant_id), type=profile.name)
 
 

@@ -92,7 +92,8 @@ class DemoServer:
 
     def start(self, *options: str) -> str:
         """Start it and wait until it is ready; the command as a person types it. Raises StepFailed."""
-        words = ["up", "--json", "--bind", "127.0.0.1", "--http-port", "0", "--mqtts-port", "0", *options]
+        words = ["up", "--json", "--bind", "127.0.0.1", "--http-port", "0", "--mqtts-port", "0"]
+        words += ["--https-port", "off", "--wss-port", "off", *options]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "thingpass", *words],

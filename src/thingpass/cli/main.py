@@ -34,6 +34,7 @@ COMMANDS: tuple[Entry, ...] = (
     Entry("demo", "demo", "Run the whole walk-through in a temporary directory."),
     Entry("keygen", "keygen", "Make the keys and certificates of the server and of devices."),
     Entry("device", "device", "Add, list, show and remove devices; set their credentials."),
+    Entry("profile", "profile", "Topics, payload formats and provisioning of kinds of devices."),
     Entry("telemetry", "telemetry", "Read what devices have sent."),
     Entry("connections", "connections", "Show who is connected, or who was refused and why."),
     Entry("login", "login", "Log in to a server and keep the tokens."),

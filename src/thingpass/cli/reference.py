@@ -25,6 +25,7 @@ GROUP_TITLES = {
     "tls": "TLS",
     "mqtt": "MQTT",
     "rpc": "Calls to devices",
+    "http": "HTTP",
     "store": "Store",
     "identity": "Identity",
     "devices": "Devices",

@@ -42,7 +42,13 @@ class Addresses(Protocol):
     @property
     def mqtts_port(self) -> int: ...
     @property
+    def https_url(self) -> str | None: ...
+    @property
+    def wss_port(self) -> int | None: ...
+    @property
     def mqtt_port(self) -> int | None: ...
+    @property
+    def ws_port(self) -> int | None: ...
 
 
 class Runnable(Protocol):
@@ -108,16 +114,16 @@ def announce(server: Runnable, settings: Settings, *, as_json: bool) -> None:
         return
     addresses, certificate = server.addresses, server.certificate
     click.echo(click.style("Thingpass is running.", bold=True))
-    plain = addresses.mqtt_port
+    plain_bind = settings.listeners.mqtt_bind
     print_fields(
         [
             ("web and REST API", addresses.http_url),
             ("OpenAPI page", f"{addresses.http_url}/docs"),
+            ("the same over TLS", addresses.https_url),
             ("MQTT over TLS", f"{addresses.mqtts_host}:{addresses.mqtts_port}"),
-            (
-                "plain MQTT",
-                None if plain is None else f"{settings.listeners.mqtt_bind}:{plain}, not encrypted",
-            ),
+            ("MQTT over WebSocket", _if_open("wss://{}:{}/mqtt", addresses.mqtts_host, addresses.wss_port)),
+            ("plain MQTT", _if_open("{}:{}, not encrypted", plain_bind, addresses.mqtt_port)),
+            ("plain WebSocket", _if_open("ws://{}:{}/mqtt, not encrypted", plain_bind, addresses.ws_port)),
             ("server certificate", _certificate_lines(certificate)),
             ("", f"download: {addresses.http_url}{CERTIFICATE_PATH}"),
             ("data directory", str(settings.data_dir)),
@@ -152,13 +158,16 @@ def _program() -> str:
 
 def _document(server: Runnable, settings: Settings) -> dict[str, object]:
     addresses, certificate = server.addresses, server.certificate
-    plain, administrator = addresses.mqtt_port, server.first_administrator
+    plain_bind, administrator = settings.listeners.mqtt_bind, server.first_administrator
     return {
         "event": "ready",
         "http": addresses.http_url,
         "openapi": f"{addresses.http_url}/docs",
         "mqtts": {"host": addresses.mqtts_host, "port": addresses.mqtts_port},
-        "mqtt": {"host": settings.listeners.mqtt_bind, "port": plain} if plain is not None else None,
+        "https": addresses.https_url,
+        "wss": _listener(addresses.mqtts_host, addresses.wss_port),
+        "mqtt": _listener(plain_bind, addresses.mqtt_port),
+        "ws": _listener(plain_bind, addresses.ws_port),
         "certificate": {
             "subject": certificate.subject,
             "names": list(certificate.alternative_names),
@@ -171,6 +180,14 @@ def _document(server: Runnable, settings: Settings) -> dict[str, object]:
         if administrator is not None
         else None,
     }
+
+
+def _if_open(text: str, host: str, port: int | None) -> str | None:
+    return None if port is None else text.format(host, port)
+
+
+def _listener(host: str, port: int | None) -> dict[str, object] | None:
+    return None if port is None else {"host": host, "port": port}
 
 
 def _certificate_lines(certificate: Certificate) -> str:

@@ -23,6 +23,56 @@ class DevicePage(msgspec.Struct, frozen=True, rename="camel"):
     has_next: bool
 
 
+class ProfilePayload(msgspec.Struct, frozen=True, rename="camel"):
+    """What payloads are written in, and the schemas of protobuf."""
+
+    type: str = msgspec.field(default="JSON", name="transportPayloadType")
+    device_telemetry_proto_schema: str | None = None
+    device_attributes_proto_schema: str | None = None
+    device_rpc_request_proto_schema: str | None = None
+    device_rpc_response_proto_schema: str | None = None
+    enable_compatibility_with_json_payload_format: bool | None = None
+
+
+class ProfileTransport(msgspec.Struct, frozen=True, rename="camel"):
+    device_telemetry_topic: str | None = None
+    device_attributes_topic: str | None = None
+    device_attributes_subscribe_topic: str | None = None
+    payload: ProfilePayload = msgspec.field(
+        default_factory=ProfilePayload, name="transportPayloadTypeConfiguration"
+    )
+    send_ack_on_validation_exception: bool | None = None
+
+
+class ProfileData(msgspec.Struct, frozen=True, rename="camel"):
+    transport_configuration: ProfileTransport = msgspec.field(default_factory=ProfileTransport)
+
+
+class Profile(msgspec.Struct, frozen=True, rename="camel"):
+    id: EntityId
+    name: str
+    created_time: int = 0
+    description: str | None = None
+    default: bool = False
+    provision_type: str = "DISABLED"
+    provision_device_key: str | None = None
+    profile_data: ProfileData = msgspec.field(default_factory=ProfileData)
+
+
+class ProfilePage(msgspec.Struct, frozen=True, rename="camel"):
+    data: tuple[Profile, ...]
+    total_elements: int
+    has_next: bool
+
+
+class ProfileName(msgspec.Struct, frozen=True):
+    id: EntityId
+    name: str
+
+
+ProfileNames = tuple[ProfileName, ...]
+
+
 class Credentials(msgspec.Struct, frozen=True, rename="camel"):
     credentials_type: str
     credentials_id: str

@@ -29,6 +29,7 @@ from thingpass.store.rows import (
     TRANSPORT_DEFAULT,
     TRANSPORT_MQTT,
     DeviceProfile,
+    ProfileName,
     ProfilePage,
 )
 from thingpass.store.store import ProfileStore
@@ -39,7 +40,7 @@ from thingpass.x509.pasted import read_certificates
 
 FIRMWARE: Final = "FIRMWARE"
 SOFTWARE: Final = "SOFTWARE"
-LONGEST_TEXT: Final = 1_000_000
+LONGEST_TEXT: Final = 300_000
 """Characters of a description, an image or what else a profile holds as text."""
 
 KEY_LENGTH: Final = 20
@@ -142,11 +143,9 @@ class ProfileService:
         """Upper and lower case matter."""
         return await self._store.find_profile_by_name(tenant_id, name)
 
-    async def names(self, tenant_id: str, *, used_only: bool = False) -> list[DeviceProfile]:
-        profiles = await self._store.list_profiles(tenant_id)
-        if not used_only:
-            return list(profiles)
-        return [profile for profile in profiles if await self._store.profile_is_used(profile.id)]
+    async def names(self, tenant_id: str, *, used_only: bool = False) -> tuple[ProfileName, ...]:
+        """`used_only`: of those that devices have."""
+        return await self._store.list_profiles(tenant_id, used_only=used_only)
 
     async def list(
         self,

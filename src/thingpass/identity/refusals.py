@@ -257,8 +257,8 @@ CONNECT_TOOK_TOO_LONG = Refusal(
 CONNECTION_LIMIT_REACHED = Refusal(
     code="connection-limit-reached",
     sentence="The server has as many connections as it takes[: {limit}].",
-    mend="Raise mqtt.max_connections (and the limit of open files), or find out who connects so often: "
-    "thingpass connections.",
+    mend="Raise mqtt.max_connections or http.max_connections (and the limit of open files), or find out who "
+    "connects so often: thingpass connections.",
     for_peer="This server takes no more connections at the moment.",
     mqtt5=ReasonCode.QUOTA_EXCEEDED,
     mqtt3=MQTT3_SERVER_UNAVAILABLE,
@@ -288,6 +288,37 @@ HTTP_ON_MQTT_PORT = Refusal(
     sentence="A client spoke HTTP to the MQTT port[ {port}][: {seen}]",
     mend="Use the HTTP port (8080 unless set otherwise) for the web, REST and HTTP device API.",
     for_peer="This port speaks MQTT, not HTTP.",
+    stage=Stage.BEFORE_CONNECT,
+)
+PLAIN_HTTP_ON_TLS_PORT = Refusal(
+    code="plain-http-on-tls-port",
+    sentence="A client spoke HTTP without TLS to a TLS port[: {seen}]",
+    mend="Write https:// (for MQTT over WebSocket wss://) in the client's URL, or use the port for plain "
+    "HTTP (8080 unless set otherwise).",
+    for_peer="This port expects TLS.",
+    stage=Stage.BEFORE_CONNECT,
+)
+MQTT_ON_HTTP_PORT = Refusal(
+    code="mqtt-on-http-port",
+    sentence="A client spoke MQTT to the HTTP port.",
+    mend="Use the port for MQTT over TLS (8883 unless set otherwise).",
+    for_peer="This port speaks HTTP, not MQTT.",
+    stage=Stage.BEFORE_CONNECT,
+)
+MQTT_ON_WEBSOCKET_PORT = Refusal(
+    code="mqtt-on-websocket-port",
+    sentence="A client spoke MQTT without WebSocket to the port for MQTT over WebSocket.",
+    mend='Tell the client to use WebSocket (paho: transport="websockets"; MQTT.js: wss://), or use the port '
+    "for MQTT over TLS (8883 unless set otherwise).",
+    for_peer="This port speaks MQTT over WebSocket.",
+    stage=Stage.BEFORE_CONNECT,
+)
+WEBSOCKET_HANDSHAKE_INVALID = Refusal(
+    code="websocket-handshake-invalid",
+    sentence="A client's request for a WebSocket was refused[: {seen}]",
+    mend="Connect to the path /mqtt with the subprotocol mqtt, as MQTT libraries do by themselves. A proxy "
+    "in front must pass the headers Upgrade and Connection on.",
+    for_peer="This port speaks MQTT over WebSocket at /mqtt.",
     stage=Stage.BEFORE_CONNECT,
 )
 UNKNOWN_PROTOCOL = Refusal(

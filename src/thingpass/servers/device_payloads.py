@@ -226,6 +226,14 @@ def attributes_removal(keys: Iterable[str]) -> bytes:
     return msgspec.json.encode({"deleted": list(keys)})
 
 
+def attributes_change(saved: Mapping[str, Value], removed: Iterable[str]) -> bytes:
+    """Both in one answer, as a device gets them that asks over HTTP."""
+    change: dict[str, Any] = {key: json_value(value) for key, value in saved.items()}
+    if removed := list(removed):
+        change["deleted"] = removed
+    return msgspec.json.encode(change)
+
+
 # RPC
 
 
@@ -240,6 +248,12 @@ def parse_rpc_method(payload: bytes) -> str:
 def rpc_request(method: str, params_json: str) -> bytes:
     """A call to the device (2.7); the parameters are put in as they are."""
     return msgspec.json.encode({"method": method, "params": msgspec.Raw(params_json.encode())})
+
+
+def rpc_request_with_id(request_id: int, method: str, params_json: str) -> bytes:
+    """The same over HTTP, where no topic has the id (6)."""
+    params = msgspec.Raw(params_json.encode())
+    return msgspec.json.encode({"id": request_id, "method": method, "params": params})
 
 
 # Values

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import structlog
@@ -46,7 +46,9 @@ class LiveConnection(Protocol):
 class DeviceTransports:
     """Use it on one event loop. `close` ends its subscriptions, and what it is telling connections."""
 
-    def __init__(self, store: DeviceStore, bus: Bus, connections: Collection[LiveConnection]) -> None:
+    def __init__(
+        self, store: DeviceStore, bus: Bus, connections: Callable[[], Sequence[LiveConnection]]
+    ) -> None:
         self._store = store
         self._connections = connections
         self._by_profile: OrderedDict[str, DeviceTransport] = OrderedDict()
@@ -114,7 +116,7 @@ class DeviceTransports:
             while self._changed_profiles or self._moved_devices:
                 profiles, self._changed_profiles = self._changed_profiles, set()
                 devices, self._moved_devices = self._moved_devices, set()
-                for index, connection in enumerate(list(self._connections)):
+                for index, connection in enumerate(self._connections()):
                     device = connection.device_or_none
                     if device is not None and (device.profile_id in profiles or device.id in devices):
                         await self._tell_one(connection, device, read_again=device.id in devices)

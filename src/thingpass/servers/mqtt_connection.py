@@ -1,7 +1,7 @@
 """One MQTT connection: reads the endpoint, feeds the session, asks who it is, hands its messages on.
 
 It decides nothing: the protocol is `mqtt.session`'s, identity is `identity.authentication`'s, what a message
-does is `device_messages`'. The same class serves TLS and plain TCP.
+does is `device_messages`'. The same class serves TLS, plain TCP and WebSocket.
 
 Reading pauses, and so does the peer by TCP's own flow control, while something it caused is not done: the
 decision on its CONNECT, its unstored messages, its unsent answers.
@@ -22,7 +22,7 @@ from thingpass.errors import ThingpassError
 from thingpass.identity.authentication import Authentication
 from thingpass.identity.decisions import Allowed, ConnectAttempt, Refused
 from thingpass.identity.refusal_log import RefusalLog
-from thingpass.identity.refusals import STORE_UNAVAILABLE, Refusal
+from thingpass.identity.refusals import STORE_UNAVAILABLE
 from thingpass.messaging.presence import (
     CLOSE_CREDENTIALS_CHANGED,
     CLOSE_DEVICE_REMOVED,
@@ -54,6 +54,7 @@ from thingpass.servers.device_messages import MessageServices, receive_message
 from thingpass.servers.device_transport import DeviceTransport
 from thingpass.servers.device_transports import DEFAULT, DeviceTransports
 from thingpass.servers.kept_sessions import KeptSessions
+from thingpass.servers.misplaced import PLAIN_MQTT_PORT, Misplaced
 from thingpass.servers.mqtt_device_session import MqttDeviceSession, ToDevice
 from thingpass.servers.ordered_work import OrderedWork
 from thingpass.servers.payload_faults import PayloadInvalid
@@ -75,11 +76,6 @@ REFUSAL_HEARD_S: Final = 0.1  # how long a refused client has for reading why, b
 
 NOT_STORED: Final = "The server could not store this now."
 TOO_FAR_BEHIND: Final = "Too many messages to this device are unread or unacknowledged."
-HTTP_ANSWER: Final = (
-    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
-    b"This port speaks MQTT, not HTTP.\n"
-)
-"""What a browser or curl is told."""
 
 # Why reading pauses; the reasons add up.
 DECIDING: Final = 1
@@ -130,8 +126,8 @@ class MqttConnection:
         "_evidence",
         "_fd",
         "_linger_until",
+        "_misplaced",
         "_paused",
-        "_refuse_with",
         "_services",
         "_session",
         "_subscriptions",
@@ -146,13 +142,13 @@ class MqttConnection:
         endpoint: Endpoint,
         evidence: Evidence,
         *,
-        refuse_with: Refusal | None = None,
+        misplaced: Misplaced = PLAIN_MQTT_PORT,
     ) -> None:
-        """`refuse_with`: whatever CONNECT says is refused so (MQTT without TLS on the TLS port)."""
+        """`misplaced`: what is said to HTTP, and to MQTT where this port expects something else."""
         self._services = services
         self._endpoint = endpoint
         self._evidence = evidence
-        self._refuse_with = refuse_with
+        self._misplaced = misplaced
         self._fd = endpoint.fileno()
         self._session = Session(services.limits, services.loop.time())
         self._device: Device | None = None
@@ -171,6 +167,8 @@ class MqttConnection:
         self._services.open_connections.add(self)
         self._services.loop.add_reader(self._fd, self._ready)
         self._services.wheel.watch(self)
+        if self._endpoint.channel.pending():  # bytes came with the WebSocket handshake
+            self._services.loop.call_soon(self._ready_again)
 
     # Reading
 
@@ -258,6 +256,11 @@ class MqttConnection:
         if self._session.closing and self._endpoint.unsent_bytes == 0:
             self._linger()
 
+    def wait_for_writable(self) -> None:
+        """The endpoint has sent something by itself, and the socket did not take all of it."""
+        if not self._closed and self._linger_until is None:
+            self._services.loop.add_writer(self._fd, self._writable)
+
     def _writable(self) -> None:
         try:
             if not self._endpoint.flush():
@@ -272,8 +275,8 @@ class MqttConnection:
     # Deciding who it is
 
     def _connect_received(self, event: ConnectReceived) -> None:
-        if self._refuse_with is not None:
-            refusal = self._refuse_with
+        refusal = self._misplaced.mqtt
+        if refusal is not None:
             self._record(Fault(refusal, {"client_id": event.connect.client_id}))
             self._session.refuse(mqtt5=refusal.mqtt5, mqtt3=refusal.mqtt3, reason_string=refusal.for_peer)
             return
@@ -426,9 +429,11 @@ class MqttConnection:
         if silent and self._device is not None:
             log.info("connection.silent", device=self._device.name, seen=error.seen)
             return
-        self._record(mqtt_fault(error, connect_timeout_s=self._services.limits.connect_timeout_s))
+        fault = mqtt_fault(error, connect_timeout_s=self._services.limits.connect_timeout_s)
         if error.looks_like == "http":
-            self._endpoint.write(HTTP_ANSWER)
+            fault = Fault(self._misplaced.http, fault.seen)
+            self._endpoint.write(self._misplaced.answer)
+        self._record(fault)
 
     def _record(self, fault: Fault) -> None:
         self._services.refusal_log.record(

@@ -1,7 +1,7 @@
 """A connection on a TLS port from its first byte to the end of its handshake.
 
-The first byte is looked at before OpenSSL sees it: what is not TLS goes on as plain MQTT that is refused by
-name whatever it says. The handshake runs flight by flight in the pool; in between the loop waits.
+The first byte is looked at before OpenSSL sees it: what is not TLS goes to its reception as that, to be
+refused by name whatever it says. The handshake runs flight by flight in the pool; in between the loop waits.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from typing import Final
 import structlog
 
 from thingpass.identity import refusals
-from thingpass.servers.mqtt_connection import ConnectionServices, MqttConnection
 from thingpass.servers.protocol_refusals import Fault, handshake_fault
+from thingpass.servers.reception import ListenerServices, Reception
 from thingpass.tls.binding import Channel, ChannelFailed, PeerGone, Wants, channel_factory
-from thingpass.tls.endpoint import Endpoint, PlainChannel
 from thingpass.tls.evidence import Evidence, gather_evidence
 from thingpass.tls.handshake_pool import HandshakePool
 from thingpass.tls.server_certificate import ServerCertificate
@@ -29,7 +28,7 @@ TLS_HANDSHAKE: Final = 0x16  # RFC 8446 5.1, the content type of the record that
 
 
 class TlsArrival:
-    """One handshake. Every step ends in `_close`, or in a `MqttConnection` that takes the socket over."""
+    """One handshake. Every step ends in `_close`, or in the reception that takes the socket over."""
 
     __slots__ = (
         "__weakref__",
@@ -44,6 +43,7 @@ class TlsArrival:
         "_on_end",
         "_peer",
         "_pool",
+        "_reception",
         "_record",
         "_server_certificate",
         "_services",
@@ -55,7 +55,8 @@ class TlsArrival:
 
     def __init__(
         self,
-        services: ConnectionServices,
+        services: ListenerServices,
+        reception: Reception,
         sock: socket.socket,
         peer: tuple[str, int],
         *,
@@ -68,6 +69,7 @@ class TlsArrival:
     ) -> None:
         """`on_end` is called once, when the handshake has ended in whatever way."""
         self._services = services
+        self._reception = reception
         self._sock = sock
         self._fd = sock.fileno()
         self._peer = peer
@@ -113,9 +115,7 @@ class TlsArrival:
         self._end()
         address, port = self._peer
         evidence = Evidence(listener=self._listener, peer_address=address, peer_port=port)
-        endpoint = Endpoint(self._sock, PlainChannel(self._sock))
-        refuse_with = refusals.PLAIN_MQTT_ON_TLS_PORT
-        MqttConnection(self._services, endpoint, evidence, refuse_with=refuse_with).start()
+        self._reception.receive_without_tls(self._sock, evidence)
 
     def _submit(self) -> None:
         self._in_pool = True
@@ -163,16 +163,16 @@ class TlsArrival:
         self._submit()
 
     def _succeeded(self, evidence: Evidence) -> None:
-        counters = self._services.messages.counters
+        counters = self._services.counters
         counters.handshakes_completed += 1
         counters.handshakes_resumed += evidence.resumed
         counters.handshake_seconds.observe(self._services.loop.time() - self._began)
         self._end()
         assert self._channel is not None
-        MqttConnection(self._services, Endpoint(self._sock, self._channel), evidence).start()
+        self._reception.receive(self._sock, self._channel, evidence)
 
     def _failed(self, failure: ChannelFailed) -> None:
-        self._services.messages.counters.handshakes_failed += 1
+        self._services.counters.handshakes_failed += 1
         self._record(
             handshake_fault(
                 failure,
@@ -189,7 +189,7 @@ class TlsArrival:
         return None if self._given_up else self._began + self._timeout_s
 
     def overdue(self, now: float) -> None:
-        self._services.messages.counters.handshakes_failed += 1
+        self._services.counters.handshakes_failed += 1
         fault = Fault(refusals.HANDSHAKE_TOOK_TOO_LONG, {"limit": f"{self._timeout_s:g} s"})
         self._record(fault, self._peer)
         self.give_up()

@@ -117,6 +117,14 @@ class Page(msgspec.Struct, frozen=True):
     total: int
 
 
+class ProfileName(msgspec.Struct, frozen=True):
+    """A profile without its texts, which may be long."""
+
+    id: str
+    tenant_id: str
+    name: str
+
+
 class ProfilePage(msgspec.Struct, frozen=True):
     """One page of a list. `total` counts all rows that match."""
 

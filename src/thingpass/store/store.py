@@ -22,6 +22,7 @@ from thingpass.store.rows import (
     DeviceState,
     DeviceStateChange,
     Page,
+    ProfileName,
     ProfilePage,
     RpcCall,
     RpcPage,
@@ -62,7 +63,9 @@ class ProfileStore(Protocol):
     async def profile_is_used(self, profile_id: str) -> bool:
         """Whether a device has it."""
 
-    async def list_profiles(self, tenant_id: str) -> tuple[DeviceProfile, ...]: ...
+    async def list_profiles(self, tenant_id: str, *, used_only: bool = False) -> tuple[ProfileName, ...]:
+        """All by name; `used_only`: those that devices have."""
+
     async def list_profile_page(
         self,
         tenant_id: str,

@@ -122,6 +122,7 @@ async def api(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Api]:
         trust_pem=lambda: TRUST_PEM,
         addresses=lambda: [
             ListenerAddress("http", "0.0.0.0", 8080),
+            ListenerAddress("https", "0.0.0.0", 8443),
             ListenerAddress("mqtts", "0.0.0.0", 8883),
             ListenerAddress("mqtt", "127.0.0.1", 1883),
         ],

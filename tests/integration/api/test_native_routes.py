@@ -112,6 +112,7 @@ async def test_server_tells_version_listeners_and_names(api: Api):
     assert body["version"] == __version__
     assert {row["name"]: row["port"] for row in body["listeners"]} == {
         "http": 8080,
+        "https": 8443,
         "mqtts": 8883,
         "mqtt": 1883,
     }
@@ -157,6 +158,23 @@ async def test_commands_for_a_certificate(api: Api):
     found = await commands(api, device)
     assert "mqtt" not in found
     assert "--cert mqttclient.nopass.pem --key mqttclient.nopass.pem" in found["mqtts"][1]
+
+
+async def test_commands_over_http(api: Api):
+    answer = await api.admin.post("/api/device?accessToken=A/TOKEN", json={"name": "Pump 1"})
+    device = answer.json()
+    path = f"/api/device-connectivity/{device['id']['id']}"
+    found = (await api.admin.get(path)).json()["http"]
+    assert shlex.split(found["http"])[4] == "http://gateway.example.org:8080/api/v1/A%2FTOKEN/telemetry"
+    fetch, post = found["https"]
+    assert fetch.startswith("curl -f -S -o ca-root.pem ")
+    assert "https://gateway.example.org:8443/api/v1/A%2FTOKEN/telemetry" in shlex.split(post)
+    await save_certificate(api, device, WORKED_EXAMPLE)
+    found = (await api.admin.get(path)).json()["http"]
+    assert "http" not in found  # a certificate needs TLS
+    words = shlex.split(found["https"][1])
+    assert words[words.index("--cert") + 1] == "mqttclient.nopass.pem"
+    assert "https://gateway.example.org:8443/api/v1/me/telemetry" in words
 
 
 @pytest.mark.parametrize("host", ["$(reboot)", "a b", "x;y", 'x"y', "`id`", "evil\\"])

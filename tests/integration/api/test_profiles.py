@@ -357,6 +357,32 @@ class TestReading:
         active = (await api.admin.get(f"{PATH}/names?activeOnly=true")).json()
         assert [row["name"] for row in active] == ["default"]
 
+    async def test_infos_by_ids(self, api: Api):
+        saved = await add(api)
+        default = await api.services.store.get_default_profile(api.tenant.id)
+        theirs = await api.services.store.get_default_profile(api.other_tenant.id)
+        ids = f"{default.id},{uuid.uuid4()},{theirs.id},{key(saved)},{default.id}"
+        for path in ("/api/deviceProfileInfos", "/api/deviceProfileInfos/list"):
+            found = (await api.admin.get(f"{path}?deviceProfileIds={ids}")).json()
+            assert [row["name"] for row in found] == ["default", "pump"]
+            for wrong in ("xyz", ",".join(str(uuid.uuid4()) for _ in range(1001))):
+                assert_error(await api.admin.get(f"{path}?deviceProfileIds={wrong}"), 400, 31)
+
+    async def test_keys_of_devices(self, api: Api):
+        saved = await add(api)
+        pump = await api.add_device("pump", deviceProfileId=saved["id"])
+        other = await api.add_device("other")
+        for device, name in ((pump, "a"), (other, "b")):
+            path = f"/api/plugins/telemetry/DEVICE/{key(device)}"
+            await api.admin.post(f"{path}/timeseries/ANY", json={name: 1})
+            await api.admin.post(f"{path}/attributes/SERVER_SCOPE", json={name.upper(): 1})
+        for kind, all_keys in (("timeseries", ["a", "b"]), ("attributes", ["A", "B"])):
+            path = f"{PATH}/devices/keys/{kind}"
+            assert (await api.admin.get(path)).json() == all_keys
+            one = await api.admin.get(f"{path}?deviceProfileId={key(saved)}")
+            assert one.json() == all_keys[:1]
+            assert_error(await api.admin.get(f"{path}?deviceProfileId={uuid.uuid4()}"), 404, 32)
+
     async def test_devices_of_one_profile(self, api: Api):
         saved = await add(api)
         for name in ("a", "b"):

@@ -24,7 +24,10 @@ class Addresses:
     http_url: str = "http://127.0.0.1:8080"
     mqtts_host: str = "127.0.0.1"
     mqtts_port: int = 8883
+    https_url: str | None = None
+    wss_port: int | None = None
     mqtt_port: int | None = None
+    ws_port: int | None = None
 
 
 @pytest.fixture(scope="module")

@@ -558,7 +558,11 @@ def test_whatever_the_bytes_nothing_but_payload_invalid_comes_out(payload: bytes
 @settings(deadline=None)
 @given(telemetry)
 def test_what_is_stored_can_be_sent_back(payload: str) -> None:
-    for sample in parse_telemetry(payload.encode(), NOW):
+    try:
+        samples = parse_telemetry(payload.encode(), NOW)
+    except PayloadInvalid:  # such as 0.0000000001E-990, which would be 1,000 digits
+        samples = []
+    for sample in samples:
         told = json.loads(attributes_update(sample.values))
         assert told.keys() == sample.values.keys()
 

@@ -7,7 +7,7 @@ from typing import Final
 import apsw
 
 from thingpass.errors import Invalid, NotFound, ThingpassError
-from thingpass.store.rows import DeviceProfile, ProfilePage
+from thingpass.store.rows import DeviceProfile, ProfileName, ProfilePage
 from thingpass.store.sqlite.connection import Cell, Row, get_row
 from thingpass.store.sqlite.part import Part
 
@@ -106,11 +106,14 @@ class Profiles(Part):
         sql = "SELECT 1 FROM devices WHERE profile_id = ? LIMIT 1"
         return self._database.find_one(sql, (profile_id,)) is not None
 
-    async def list_profiles(self, tenant_id: str) -> tuple[DeviceProfile, ...]:
+    async def list_profiles(self, tenant_id: str, *, used_only: bool = False) -> tuple[ProfileName, ...]:
+        used = " AND EXISTS (SELECT 1 FROM devices d WHERE d.profile_id = p.id)" if used_only else ""
         rows = self._database.find_all(
-            f"{_PROFILE} WHERE tenant_id = ? ORDER BY name COLLATE NOCASE, id", (tenant_id,)
+            f"SELECT id, tenant_id, name FROM device_profiles p WHERE tenant_id = ?{used}"
+            " ORDER BY name COLLATE NOCASE, id",
+            (tenant_id,),
         )
-        return tuple(_profile(row) for row in rows)
+        return tuple(ProfileName(*row) for row in rows)
 
     async def list_profile_page(
         self,

@@ -1,8 +1,10 @@
-"""The listeners of MQTT: accept, bound what strangers may hold, hand over, drain, stop."""
+"""The listeners: accept, bound what strangers may hold, shake hands where there is TLS, hand over, stop.
+
+What a listener's connections speak is its reception's matter: MQTT, HTTP and WebSocket share all of this.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import collections
 import socket
 from typing import Final
@@ -11,10 +13,10 @@ import structlog
 
 from thingpass.errors import Unavailable
 from thingpass.identity import refusals
-from thingpass.servers.mqtt_connection import ConnectionServices, MqttConnection
 from thingpass.servers.protocol_refusals import Fault
+from thingpass.servers.reception import ListenerServices, Reception
 from thingpass.servers.tls_arrival import TlsArrival
-from thingpass.tls.endpoint import Endpoint, PlainChannel
+from thingpass.tls.endpoint import PlainChannel
 from thingpass.tls.evidence import Evidence
 from thingpass.tls.handshake_pool import HandshakePool
 from thingpass.tls.server_certificate import ServerCertificate
@@ -23,20 +25,20 @@ log = structlog.get_logger(__name__)
 
 BACKLOG: Final = 4_096  # the kernel caps it at net.core.somaxconn
 ACCEPTS_PER_TURN: Final = 64
-LOOK_EVERY_S: Final = 0.02  # while connections end
 RETRY_ACCEPT_S: Final = 0.1  # after the process ran out of file descriptors
 
 
-class MqttListener:
-    """A listening socket for plain TCP; `MqttTlsListener` adds the handshake."""
+class TcpListener:
+    """A listening socket without TLS; `TlsListener` adds the handshake. `name` stands in the evidence."""
 
-    name = "mqtt"
-
-    def __init__(self, services: ConnectionServices, *, bind: str, port: int, max_connections: int) -> None:
+    def __init__(
+        self, services: ListenerServices, name: str, reception: Reception, *, bind: str, port: int
+    ) -> None:
+        self.name = name
         self._services = services
+        self._reception = reception
         self._bind = bind
         self._wanted_port = port
-        self._max_connections = max_connections
         self._sock: socket.socket | None = None
 
     @property
@@ -70,15 +72,14 @@ class MqttListener:
                 return
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._services.messages.counters.connections_opened += 1
+            self._services.counters.connections_opened += 1
             peer = (address[0], address[1])
-            if len(self._services.open_connections) >= self._max_connections:
-                self._record(
-                    Fault(refusals.CONNECTION_LIMIT_REACHED, {"limit": str(self._max_connections)}), peer
-                )
-                sock.close()
-            else:
+            if self._reception.has_room():
                 self._arrived(sock, peer)
+            else:
+                limit = {"limit": str(self._reception.max_connections)}
+                self._record(Fault(refusals.CONNECTION_LIMIT_REACHED, limit), peer)
+                sock.close()
 
     def _record(self, fault: Fault, peer: tuple[str, int]) -> None:
         self._services.refusal_log.record(
@@ -86,7 +87,7 @@ class MqttListener:
             listener=self.name,
             peer_address=peer[0],
             peer_port=peer[1],
-            at_ms=self._services.messages.clock.now_ms(),
+            at_ms=self._services.clock.now_ms(),
             seen=fault.seen,
         )
 
@@ -105,27 +106,26 @@ class MqttListener:
 
     def _arrived(self, sock: socket.socket, peer: tuple[str, int]) -> None:
         evidence = Evidence(listener=self.name, peer_address=peer[0], peer_port=peer[1])
-        MqttConnection(self._services, Endpoint(sock, PlainChannel(sock)), evidence).start()
+        self._reception.receive(sock, PlainChannel(sock), evidence)
 
 
-class MqttTlsListener(MqttListener):
-    """The TLS port: one-way and two-way on the same one."""
-
-    name = "mqtts"
+class TlsListener(TcpListener):
+    """A TLS port: one-way and two-way on the same one."""
 
     def __init__(
         self,
-        services: ConnectionServices,
+        services: ListenerServices,
+        name: str,
+        reception: Reception,
         *,
         bind: str,
         port: int,
-        max_connections: int,
         server_certificate: ServerCertificate,
         pool: HandshakePool,
         handshake_timeout_s: float,
         max_handshakes: int,
     ) -> None:
-        super().__init__(services, bind=bind, port=port, max_connections=max_connections)
+        super().__init__(services, name, reception, bind=bind, port=port)
         self._server_certificate = server_certificate
         self._pool = pool
         self._handshake_timeout_s = handshake_timeout_s
@@ -157,6 +157,7 @@ class MqttTlsListener(MqttListener):
             return
         arrival = TlsArrival(
             self._services,
+            self._reception,
             sock,
             peer,
             listener=self.name,
@@ -203,15 +204,3 @@ def listening_socket(bind: str, port: int) -> socket.socket:
         ) from error
     sock.setblocking(False)
     return sock
-
-
-async def drain(connections: set[MqttConnection], *, timeout_s: float) -> None:
-    """Says goodbye to everybody, waits until they are gone, and closes who is not."""
-    for connection in list(connections):
-        connection.end_for_shutdown()
-    for _ in range(int(timeout_s / LOOK_EVERY_S)):
-        if not connections:
-            return
-        await asyncio.sleep(LOOK_EVERY_S)
-    for connection in list(connections):
-        connection.close_now()
