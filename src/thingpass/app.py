@@ -23,11 +23,13 @@ from thingpass.devices.activation import UserAccounts
 from thingpass.devices.claiming import ClaimService
 from thingpass.devices.customers import CustomerService
 from thingpass.devices.devices import DeviceService
+from thingpass.devices.events import DeviceEvents
 from thingpass.devices.gateways import GatewayDevices
 from thingpass.devices.ota import Ota, make_ota
 from thingpass.devices.ota_checks import check_assignable
 from thingpass.devices.profiles import ProfileService
 from thingpass.devices.provisioning import ProvisioningService
+from thingpass.devices.states import DeviceStateService
 from thingpass.devices.tenants import ensure_default_tenant
 from thingpass.devices.users import UserService
 from thingpass.identity.authentication import Authentication
@@ -39,6 +41,7 @@ from thingpass.messaging.rpc import RpcService
 from thingpass.metrics import Counters
 from thingpass.mqtt.session import Limits
 from thingpass.servers.deadlines import DeadlineWheel
+from thingpass.servers.device_life import DeviceLife
 from thingpass.servers.device_messages import MessageServices
 from thingpass.servers.device_transports import DeviceTransports
 from thingpass.servers.gateway_session import GatewayServices
@@ -167,7 +170,14 @@ class Server:
         self._counters.set_gauge("unfolded_messages", lambda: store.unfolded_messages_now)
         await ingest.start()
         opened.push_async_callback(ingest.stop)
-        attributes = AttributeService(store, clock, bus=bus)
+        events = DeviceEvents(store, bus, clock, settings.devices, self._counters)
+        events.start()
+        opened.push_async_callback(events.stop)
+        states = DeviceStateService(store, bus, clock, events, settings.devices, self._counters)
+        await states.start()
+        opened.push_async_callback(states.stop)
+        self._counters.set_gauge("devices_active", lambda: len(states))
+        attributes = AttributeService(store, clock, bus=bus, computed=states)
         authentication = Authentication(store, bus, clock, self._refusal_log, settings.identity)
         opened.callback(authentication.close)
         self._end_connections_on_news()
@@ -206,6 +216,7 @@ class Server:
             max_devices=settings.mqtt.max_gateway_devices,
         )
         bus.subscribe(DeviceUpdated, gateways.device_updated)
+        life = DeviceLife(states, events)
         connections = await self._open_mqtt(
             opened,
             store,
@@ -217,6 +228,7 @@ class Server:
             claims,
             provisioning,
             gateways,
+            life,
         )
         services = Services(
             settings=settings.api,
@@ -236,6 +248,8 @@ class Server:
             series=SeriesService(store),
             attributes=attributes,
             ota=ota,
+            device_states=states,
+            device_events=events,
             rpc=rpc,
             bus=bus,
             refusal_log=self._refusal_log,
@@ -261,6 +275,7 @@ class Server:
             server_methods=connections.messages,
             counters=self._counters,
             clock=clock,
+            note_activity=states.note_activity,
         )
         await self._open_http(opened, create_application(services, device_api), connections)
         opened.callback(self._polls.stop)
@@ -278,6 +293,7 @@ class Server:
         claims: ClaimService,
         provisioning: ProvisioningService,
         gateways: GatewayServices,
+        life: DeviceLife,
     ) -> ConnectionServices:
         settings, loop = self._settings, asyncio.get_running_loop()
         assert self._server_certificate is not None
@@ -299,6 +315,7 @@ class Server:
             authentication=authentication,
             refusal_log=self._refusal_log,
             presence=self._presence,
+            life=life,
             messages=MessageServices(
                 ingest=ingest,
                 attributes=attributes,

@@ -233,6 +233,30 @@ METRICS: tuple[MetricRow, ...] = (
         label="result",
     ),
     MetricRow(
+        name="thingpass_devices_active",
+        kind="gauge",
+        attribute="devices_active",
+        help="Devices that were heard of within their inactivity timeout.",
+    ),
+    MetricRow(
+        name="thingpass_state_writes_total",
+        kind="counter",
+        attribute="state_writes",
+        help="Devices whose state (connected, active, last heard) was written to the store.",
+    ),
+    MetricRow(
+        name="thingpass_device_events_total",
+        kind="counter",
+        attribute="device_events",
+        help="Events of devices that were written to the store.",
+    ),
+    MetricRow(
+        name="thingpass_device_events_dropped_total",
+        kind="counter",
+        attribute="device_events_dropped",
+        help="Events of devices that were dropped, because too many waited to be written.",
+    ),
+    MetricRow(
         name="thingpass_rpc_calls_total",
         kind="counter",
         attribute="rpc_calls",
@@ -335,6 +359,8 @@ class Counters:
         "commits_failed",
         "connections_opened",
         "connects_accepted",
+        "device_events",
+        "device_events_dropped",
         "device_requests",
         "gauges",
         "handshake_seconds",
@@ -357,6 +383,7 @@ class Counters:
         "rpc_calls",
         "rpc_seconds",
         "sessions_resumed",
+        "state_writes",
     )
 
     def __init__(self) -> None:
@@ -377,6 +404,9 @@ class Counters:
         self.logins_failed = 0
         self.ota_devices_told = 0
         self.ota_bytes_read = 0
+        self.state_writes = 0
+        self.device_events = 0
+        self.device_events_dropped = 0
         self.attribute_pushes = 0
         self.sessions_resumed = 0
         self.rpc_calls: dict[str, int] = {}

@@ -130,6 +130,10 @@ class IdentitySettings(msgspec.Struct, frozen=True, kw_only=True):
 class DeviceSettings(msgspec.Struct, frozen=True, kw_only=True):
     claim_window_s: int = 86_400
     claiming_allowed_by_default: bool = True
+    inactivity_timeout_s: float = 600.0
+    activity_flush_s: float = 60.0
+    events_kept: int = 100
+    events_days: int = 30
 
 
 class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -333,6 +337,14 @@ SETTINGS: tuple[Setting, ...] = (
             help="How long a device may be claimed that did not say how long."),
     Setting("devices.claiming_allowed_by_default", "CLAIMING_ALLOWED_BY_DEFAULT", BOOLEAN,
             help="Whether devices may be claimed without the server attribute claimingAllowed."),
+    Setting("devices.inactivity_timeout_s", "DEVICE_INACTIVITY_TIMEOUT_S", number(1, 31_536_000), unit="s",
+            help="A device that is silent for so long is inactive, unless its inactivityTimeout differs."),
+    Setting("devices.activity_flush_s", "DEVICE_ACTIVITY_FLUSH_S", number(1, 3_600), unit="s",
+            help="How often the time at which a device was last heard is stored."),
+    Setting("devices.events_kept", "DEVICE_EVENTS_KEPT", whole(1, 10_000),
+            help="Events that are kept of one device, the newest ones."),
+    Setting("devices.events_days", "DEVICE_EVENTS_DAYS", whole(1, 36_500), unit="days",
+            help="How long an event is kept."),
     Setting("api.access_token_s", "ACCESS_TOKEN_S", whole(60), unit="s",
             help="How long a login's access token is valid."),
     Setting("api.refresh_token_s", "REFRESH_TOKEN_S", whole(60), unit="s",

@@ -46,10 +46,13 @@ from thingpass.mqtt.events import (
 )
 from thingpass.mqtt.packets import Connect, ProtocolVersion
 from thingpass.mqtt.properties import Properties
-from thingpass.mqtt.reason_codes import ReasonCode
+from thingpass.mqtt.reason_codes import ReasonCode, describe
 from thingpass.mqtt.session import Limits, Session
+from thingpass.servers import connection_ends
+from thingpass.servers.connection_ends import END_BY_CLOSE_REASON, End
 from thingpass.servers.connection_limits import ConnectionLimits
 from thingpass.servers.deadlines import DeadlineWheel
+from thingpass.servers.device_life import DeviceLife, last_will
 from thingpass.servers.device_messages import MessageServices, receive_message
 from thingpass.servers.device_ota import Downloads
 from thingpass.servers.device_transport import DeviceTransport
@@ -110,6 +113,7 @@ class ConnectionServices(msgspec.Struct, frozen=True, kw_only=True):
     authentication: Authentication
     refusal_log: RefusalLog
     presence: Presence
+    life: DeviceLife
     messages: MessageServices
     transports: DeviceTransports
     provisioning: ProvisioningDesk
@@ -128,6 +132,7 @@ class MqttConnection:
         "_connection",
         "_device",
         "_device_session",
+        "_end",
         "_endpoint",
         "_evidence",
         "_fd",
@@ -167,6 +172,7 @@ class MqttConnection:
         self._connection: Connection | None = None
         self._device_session: MqttDeviceSession | None = None  # once something is sent to it unasked
         self._gateway: GatewaySession | None = None  # once a gateway speaks of devices behind it
+        self._end: tuple[End, str] | None = None  # how it ended, and what was seen
         self._subscriptions = Subscriptions()
         self._flushing = False
         self._paused = 0
@@ -201,6 +207,7 @@ class MqttConnection:
             self._close(error.reason)
         except Exception:
             log.exception("connection.failed", device=self._device_name)
+            self._ends(connection_ends.SERVER_FAILED)
             self._close("internal error")
 
     def _read_some(self) -> None:
@@ -411,6 +418,7 @@ class MqttConnection:
         resumed = services.kept_sessions.take(
             allowed.device.id, self._connection.client_id, clean_start=connect.clean_start
         )
+        services.life.came(self._connection, self, resumed=resumed is not None)
         held_back = self._session.accept(
             services.loop.time(),
             assigned_client_id=assigned,
@@ -465,11 +473,17 @@ class MqttConnection:
         """The session has done what there was to do."""
 
     def _disconnected(self, event: Disconnected) -> None:
+        if event.reason_code == ReasonCode.NORMAL_DISCONNECTION:
+            self._ends(connection_ends.GOODBYE)
+        else:
+            self._ends(connection_ends.GOODBYE_WITH_REASON, describe(event.reason_code).rstrip("."))
         self._close("device said goodbye")
 
     def _session_failed(self, event: SessionFailed) -> None:
         error = event.error
-        if isinstance(error, TimedOut) and (self._device is not None or self._provisioning is not None):
+        silent = isinstance(error, TimedOut)
+        self._ends(connection_ends.SILENT if silent else connection_ends.PROTOCOL_BROKEN, error.seen)
+        if silent and (self._device is not None or self._provisioning is not None):
             log.info("connection.silent", device=self._device_name, seen=error.seen)
             return
         fault = mqtt_fault(error, connect_timeout_s=self._services.limits.connect_timeout_s)
@@ -541,6 +555,7 @@ class MqttConnection:
         if message.packet_id and (self.speaks_mqtt5 or self.transport.acknowledges_bad_payloads):
             self._session.acknowledge(message.packet_id, ReasonCode.PAYLOAD_FORMAT_INVALID, error.sentence)
         else:
+            self._ends(connection_ends.MESSAGE_REFUSED, error.sentence)
             self._session.disconnect(ReasonCode.PAYLOAD_FORMAT_INVALID, error.sentence)
 
     def disconnect(self, reason_code: ReasonCode, sentence: str) -> None:
@@ -634,9 +649,11 @@ class MqttConnection:
     def _work_failed(self, error: Exception) -> None:
         if isinstance(error, ThingpassError):
             log.warning("connection.work_failed", device=self._device_name, problem=error.sentence)
+            self._ends(connection_ends.NOT_STORED)
             self._end_with(ReasonCode.SERVER_UNAVAILABLE, NOT_STORED)
         else:
             log.error("connection.failed", device=self._device_name, exc_info=error)
+            self._ends(connection_ends.SERVER_FAILED)
             self._end_with(ReasonCode.UNSPECIFIED_ERROR, None)
 
     # What `devices.states` asks
@@ -684,6 +701,7 @@ class MqttConnection:
                 self._services.loop.call_soon(self._flush)
         elif session.backed_up or self._endpoint.unsent_bytes > MOST_UNSENT_BYTES:
             log.info("connection.too_far_behind", device=self._device_name)
+            self._ends(connection_ends.TOO_FAR_BEHIND)
             self._end_with(ReasonCode.QUOTA_EXCEEDED, TOO_FAR_BEHIND)
         else:
             log.info("message.too_large", device=self._device_name, topic=topic, size_bytes=len(payload))
@@ -731,6 +749,7 @@ class MqttConnection:
 
     def not_stored(self, packet_ids: list[int], error: ThingpassError) -> None:
         """Nothing is acknowledged: the device sends its messages again, to a server that can store them."""
+        self._ends(connection_ends.NOT_STORED)
         self._end_with(ReasonCode.SERVER_UNAVAILABLE, NOT_STORED)
 
     # Ending
@@ -757,11 +776,13 @@ class MqttConnection:
 
     def end(self, reason: str) -> None:
         """Ends the connection from the server's side, for one of presence's reasons."""
+        self._ends(END_BY_CLOSE_REASON[reason])
         if reason != CLOSE_TAKEN_OVER:
             self._session.session_expiry_interval = 0  # nobody has a right to this session any more
         self._end_with(_CLOSE_REASONS[reason], None)
 
     def end_for_shutdown(self) -> None:
+        self._ends(connection_ends.SERVER_STOPPED)
         self._end_with(ReasonCode.SERVER_SHUTTING_DOWN, None)
 
     def _end_with(self, code: ReasonCode, sentence: str | None) -> None:
@@ -796,14 +817,23 @@ class MqttConnection:
         if not self._endpoint.discard():
             self._close("goodbye")
 
+    def _ends(self, end: End, seen: str = "") -> None:
+        """Why the connection is about to end; the first cause counts."""
+        if self._end is None:
+            self._end = (end, seen)
+
     def _leave(self) -> None:
         """The device is no longer connected here."""
         if self._gateway is not None:
             self._gateway.close()
             self._gateway = None
-        if self._connection is not None:
-            self._services.presence.closed(self._connection)
+        connection, session = self._connection, self._session
+        if connection is not None:
             self._connection = None
+            self._services.presence.closed(connection)
+            end, seen = self._end or (connection_ends.NETWORK_LOST, "")
+            will = last_will(session.will, session_expiry_s=session.session_expiry_interval)
+            self._services.life.left(connection, self, end, seen, will)
         if self._provisioning is not None:
             self._provisioning.close()
             self._provisioning = None
@@ -839,6 +869,7 @@ class MqttConnection:
             log.debug("connection.closed", device=self._device_name, why=why)
 
     def close_now(self) -> None:
+        self._ends(connection_ends.SERVER_STOPPED)
         self._close("server stops")
 
     @property

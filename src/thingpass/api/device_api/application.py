@@ -121,6 +121,7 @@ class DeviceApi:
             exchange = Exchange(scope, receive, send, self._services, evidence, argument)
             if route.is_for_devices:
                 exchange.device = await self._identify(evidence, token)
+                self._services.note_activity(exchange.device.id, self._services.clock.now_ms())
                 self._services.limits.admit(exchange.device, evidence, carries_data=route.carries_data)
             counts = self._services.counters.device_requests
             counts[route.name] = counts.get(route.name, 0) + 1

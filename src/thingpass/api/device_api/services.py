@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from thingpass.api.device_api.downloads import Downloads
@@ -37,3 +39,4 @@ class DeviceApiServices(msgspec.Struct, frozen=True, kw_only=True):
     downloads: Downloads | None = None  # None: no updates over the air, and no paths for them
     counters: Counters
     clock: Clock
+    note_activity: Callable[[str, int], None]  # device id, when it was heard
