@@ -45,6 +45,7 @@ from thingpass.servers.device_life import DeviceLife
 from thingpass.servers.device_messages import MessageServices
 from thingpass.servers.device_transports import DeviceTransports
 from thingpass.servers.gateway_session import GatewayServices
+from thingpass.servers.heap_trimmer import HeapTrimmer, find_malloc_trim
 from thingpass.servers.http_listener import HttpListener
 from thingpass.servers.kept_sessions import KeptSessions
 from thingpass.servers.listeners import TcpListener, TlsListener
@@ -303,6 +304,10 @@ class Server:
         wheel = DeadlineWheel()
         wheel.start()
         opened.push_async_callback(wheel.stop)
+        if (malloc_trim := find_malloc_trim()) is not None:
+            trimmer = HeapTrimmer(self._counters, malloc_trim)
+            trimmer.start()
+            opened.push_async_callback(trimmer.stop)
         transports = DeviceTransports(store, self._bus, lambda: list(self._mqtt_connections))
         opened.push_async_callback(transports.close)
         kept_sessions = KeptSessions(wheel, maximum=settings.mqtt.max_kept_sessions)

@@ -96,6 +96,7 @@ class Session:
     """One connection. Read `state`, `connect`, `protocol_version`; see the module for the order of calls."""
 
     __slots__ = (
+        "_asked_to_outlive",
         "_framing",
         "_heard_at",
         "_inbound",
@@ -118,7 +119,8 @@ class Session:
     def __init__(self, limits: Limits, now: float) -> None:
         self.limits = limits
         self.state = State.AWAITING_CONNECT
-        self.connect: Connect | None = None
+        self.connect: Connect | None = None  # until it is accepted
+        self._asked_to_outlive = False  # CONNECT had a Session Expiry Interval
         # What is to be said when the connection ends; a DISCONNECT with 0x00 takes it back.
         self.will: Will | None = None
         self.protocol_version: ProtocolVersion | None = None
@@ -243,6 +245,8 @@ class Session:
         connect = decode_connect(cursor, version)
         self.connect = connect
         self.will = connect.will
+        asked = connect.properties
+        self._asked_to_outlive = asked is not None and bool(asked.session_expiry_interval)
         self._outbox.adopt(connect)
         if version is _MQTT_5:
             self._is_mqtt5 = True
@@ -354,9 +358,7 @@ class Session:
         return Disconnected(packet.reason_code, reason_string)
 
     def _on_expiry_changed(self, interval: int) -> None:
-        connect = self.connect
-        asked = connect.properties.session_expiry_interval if connect and connect.properties else None
-        if interval and not asked:  # MQTT5 3.14.2.2.2
+        if interval and not self._asked_to_outlive:  # MQTT5 3.14.2.2.2
             raise ProtocolViolation("a Session Expiry Interval in DISCONNECT, but none in CONNECT")
         self.session_expiry_interval = min(interval, self.limits.session_expiry_maximum)
 
@@ -404,6 +406,7 @@ class Session:
                 )
             ]
         self.state = State.OPEN
+        self.connect = None  # with the password in it
         self._heard_at = now
         self._silence_allowed_s = keep_alive * _KEEP_ALIVE_FACTOR or None
         if resumed is not None:
@@ -488,6 +491,7 @@ class Session:
             forget(packet_id, None)
             send((0x4002_0000 | packet_id).to_bytes(4, "big"))  # PUBACK of every version: 40 02, identifier
         inbound.in_flight -= len(packet_ids)
+        inbound.release_memory()
 
     def publish(
         self,

@@ -13,7 +13,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 import structlog
@@ -105,6 +105,17 @@ _PROTOCOL_NAMES: Final = {
 }
 
 
+class Peer(Protocol):
+    """Where a connection comes from."""
+
+    @property
+    def listener(self) -> str: ...
+    @property
+    def peer_address(self) -> str: ...
+    @property
+    def peer_port(self) -> int: ...
+
+
 class ConnectionServices(msgspec.Struct, frozen=True, kw_only=True):
     """What a connection needs of the house; one for all connections of a server."""
 
@@ -141,6 +152,7 @@ class MqttConnection:
         "_linger_until",
         "_misplaced",
         "_paused",
+        "_peer",
         "_provisioning",
         "_services",
         "_session",
@@ -164,7 +176,8 @@ class MqttConnection:
         """`misplaced`: what is said to HTTP, and to MQTT where this port expects something else."""
         self._services = services
         self._endpoint = endpoint
-        self._evidence = evidence
+        self._evidence: Evidence | None = evidence  # until it is decided who this is
+        self._peer: Peer = evidence
         self._misplaced = misplaced
         self._fd = endpoint.fileno()
         self._session = Session(services.limits, services.loop.time())
@@ -317,6 +330,7 @@ class MqttConnection:
             password=connect.password,
             protocol_version=connect.protocol_version,
         )
+        assert self._evidence is not None
         decision = self._services.authentication.decide_at_once(self._evidence, attempt)
         if decision is not None:
             self._decided(decision, attempt, event)
@@ -325,6 +339,7 @@ class MqttConnection:
             self.run_in_order(self._decide(attempt, event))
 
     async def _decide(self, attempt: ConnectAttempt, event: ConnectReceived) -> None:
+        assert self._evidence is not None
         decision = await self._services.authentication.decide(self._evidence, attempt)
         if not self._closed:
             self._resume(DECIDING)
@@ -344,8 +359,7 @@ class MqttConnection:
                 self._session.refuse(
                     mqtt5=decision.mqtt5, mqtt3=decision.mqtt3, reason_string=decision.for_peer
                 )
-        # What it proved has served: a connection keeps no certificate while it lives.
-        self._evidence = without_chain(self._evidence)
+        self._evidence = None  # what it proved has served: a connection keeps no certificate while it lives
 
     async def _read_profile(self, profile_id: str, attempt: ConnectAttempt, event: ConnectReceived) -> None:
         """For the first device of a profile; those after it find what was read here.
@@ -368,8 +382,9 @@ class MqttConnection:
 
     def _open_provisioning(self, connect: Connect) -> None:
         """A connection without a device: it asks for one (device API reference, 1.6)."""
+        assert self._evidence is not None
         opened = self._services.provisioning.open(self._evidence)
-        self._evidence = without_chain(self._evidence)
+        self._peer, self._evidence = without_chain(self._evidence), None
         if isinstance(opened, Fault):
             self._refuse(opened)
             return
@@ -384,6 +399,7 @@ class MqttConnection:
 
     def _accept(self, allowed: Allowed, event: ConnectReceived) -> None:
         services, connect, evidence = self._services, event.connect, self._evidence
+        assert evidence is not None
         self._device = allowed.device
         assigned = _assigned_client_id(connect)
         most = services.maximum_keep_alive_s
@@ -407,6 +423,7 @@ class MqttConnection:
             client_id=assigned or connect.client_id,
             connected_at_ms=services.messages.clock.now_ms(),
         )
+        self._peer = self._connection
         services.presence.opened(self._connection, self.end)
         meters = services.messages.rate_limiter.meters_for(allowed.device, services.loop.time())
         if meters is not None:
@@ -495,9 +512,9 @@ class MqttConnection:
     def _record(self, fault: Fault) -> None:
         self._services.refusal_log.record(
             fault.refusal,
-            listener=self._evidence.listener,
-            peer_address=self._evidence.peer_address,
-            peer_port=self._evidence.peer_port,
+            listener=self._peer.listener,
+            peer_address=self._peer.peer_address,
+            peer_port=self._peer.peer_port,
             at_ms=self.messages.clock.now_ms(),
             seen=fault.seen if self._device is None else {**fault.seen, "device": self._device.name},
             device=self._device,
