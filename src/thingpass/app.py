@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from functools import partial
 
 import msgspec
 import structlog
@@ -12,6 +13,7 @@ from starlette.types import ASGIApp
 from thingpass.api.application import create_application
 from thingpass.api.device_api.long_polls import LongPolls
 from thingpass.api.device_api.services import DeviceApiServices
+from thingpass.api.device_limits import DeviceRequestLimits
 from thingpass.api.secret_files import load_or_make_local_secret
 from thingpass.api.services import ListenerAddress, Services
 from thingpass.bus.local import LocalBus
@@ -21,19 +23,25 @@ from thingpass.devices.activation import UserAccounts
 from thingpass.devices.claiming import ClaimService
 from thingpass.devices.customers import CustomerService
 from thingpass.devices.devices import DeviceService
+from thingpass.devices.events import DeviceEvents
 from thingpass.devices.gateways import GatewayDevices
+from thingpass.devices.ota import Ota, make_ota
+from thingpass.devices.ota_checks import check_assignable
 from thingpass.devices.profiles import ProfileService
 from thingpass.devices.provisioning import ProvisioningService
+from thingpass.devices.states import DeviceStateService
 from thingpass.devices.tenants import ensure_default_tenant
 from thingpass.devices.users import UserService
 from thingpass.identity.authentication import Authentication
 from thingpass.identity.refusal_log import RefusalLog
 from thingpass.messaging.presence import CLOSE_CREDENTIALS_CHANGED, CLOSE_DEVICE_REMOVED, Presence
 from thingpass.messaging.pushes import AttributePushes
+from thingpass.messaging.rate_limiting import RateLimiter
 from thingpass.messaging.rpc import RpcService
 from thingpass.metrics import Counters
 from thingpass.mqtt.session import Limits
 from thingpass.servers.deadlines import DeadlineWheel
+from thingpass.servers.device_life import DeviceLife
 from thingpass.servers.device_messages import MessageServices
 from thingpass.servers.device_transports import DeviceTransports
 from thingpass.servers.gateway_session import GatewayServices
@@ -46,6 +54,7 @@ from thingpass.servers.mqtt_reception import MqttConnections, MqttReception, Web
 from thingpass.servers.provisioning_session import ProvisioningDesk
 from thingpass.servers.reception import ListenerServices, Reception
 from thingpass.servers.server_identity import load_server_certificate
+from thingpass.servers.transport_limits import make_transport_limits
 from thingpass.settings import Secret, Settings
 from thingpass.store.sqlite.store import SqliteStore
 from thingpass.telemetry.attributes import AttributeService
@@ -86,6 +95,8 @@ class Server:
         self._polls = LongPolls()
         self._mqtt_connections = MqttConnections()
         self._bus = LocalBus()
+        limits = make_transport_limits(settings.limits)
+        self._rate_limiter = RateLimiter(lambda tenant_id: limits)
         self._refusal_log = RefusalLog(
             kept=settings.identity.refusals_kept,
             kept_per_device=settings.identity.refusals_kept_per_device,
@@ -159,10 +170,32 @@ class Server:
         self._counters.set_gauge("unfolded_messages", lambda: store.unfolded_messages_now)
         await ingest.start()
         opened.push_async_callback(ingest.stop)
-        attributes = AttributeService(store, clock, bus=bus)
+        events = DeviceEvents(store, bus, clock, settings.devices, self._counters)
+        events.start()
+        opened.push_async_callback(events.stop)
+        states = DeviceStateService(store, bus, clock, events, settings.devices, self._counters)
+        await states.start()
+        opened.push_async_callback(states.stop)
+        self._counters.set_gauge("devices_active", lambda: len(states))
+        attributes = AttributeService(store, clock, bus=bus, computed=states)
         authentication = Authentication(store, bus, clock, self._refusal_log, settings.identity)
         opened.callback(authentication.close)
         self._end_connections_on_news()
+        devices = DeviceService(store, bus, clock)
+        profiles = ProfileService(store, bus, clock, check_package=partial(check_assignable, store))
+        ota = make_ota(
+            settings.ota,
+            store=store,
+            devices=devices,
+            profiles=profiles,
+            ingest=ingest,
+            bus=bus,
+            clock=clock,
+            counters=self._counters,
+        )
+        await ota.start()
+        opened.push_async_callback(ota.stop)
+
         rpc = RpcService(store, clock, self._counters, kept_for_s=settings.rpc.kept_days * DAY_S)
         rpc.start()
         opened.push_async_callback(rpc.close)
@@ -171,7 +204,6 @@ class Server:
         pushes = AttributePushes(attributes.find_shared, bus, self._counters)
         opened.push_async_callback(pushes.close)
 
-        devices = DeviceService(store, bus, clock)
         to_device = ToDevice(pushes, rpc)
         claims = ClaimService(store, bus, self._counters, clock, settings.devices)
         provisioning = ProvisioningService(store, devices, self._refusal_log, self._counters, clock)
@@ -184,8 +216,19 @@ class Server:
             max_devices=settings.mqtt.max_gateway_devices,
         )
         bus.subscribe(DeviceUpdated, gateways.device_updated)
+        life = DeviceLife(states, events)
         connections = await self._open_mqtt(
-            opened, store, ingest, attributes, authentication, to_device, claims, provisioning, gateways
+            opened,
+            store,
+            ingest,
+            attributes,
+            ota,
+            authentication,
+            to_device,
+            claims,
+            provisioning,
+            gateways,
+            life,
         )
         services = Services(
             settings=settings.api,
@@ -194,7 +237,7 @@ class Server:
             local_secret=load_or_make_local_secret(settings.data_dir),
             store=store,
             devices=devices,
-            profiles=ProfileService(store, bus, clock),
+            profiles=profiles,
             users=users,
             accounts=UserAccounts(store, users, clock),
             customers=CustomerService(store, bus, clock),
@@ -204,6 +247,9 @@ class Server:
             latest=LatestValues(store),
             series=SeriesService(store),
             attributes=attributes,
+            ota=ota,
+            device_states=states,
+            device_events=events,
             rpc=rpc,
             bus=bus,
             refusal_log=self._refusal_log,
@@ -216,6 +262,9 @@ class Server:
         device_api = DeviceApiServices(
             settings=settings.http,
             authentication=authentication,
+            limits=DeviceRequestLimits(
+                self._rate_limiter, counters=self._counters, refusal_log=self._refusal_log, clock=clock
+            ),
             ingest=ingest,
             attributes=attributes,
             pushes=pushes,
@@ -226,6 +275,7 @@ class Server:
             server_methods=connections.messages,
             counters=self._counters,
             clock=clock,
+            note_activity=states.note_activity,
         )
         await self._open_http(opened, create_application(services, device_api), connections)
         opened.callback(self._polls.stop)
@@ -237,11 +287,13 @@ class Server:
         store: SqliteStore,
         ingest: Ingest,
         attributes: AttributeService,
+        ota: Ota,
         authentication: Authentication,
         to_device: ToDevice,
         claims: ClaimService,
         provisioning: ProvisioningService,
         gateways: GatewayServices,
+        life: DeviceLife,
     ) -> ConnectionServices:
         settings, loop = self._settings, asyncio.get_running_loop()
         assert self._server_certificate is not None
@@ -263,10 +315,13 @@ class Server:
             authentication=authentication,
             refusal_log=self._refusal_log,
             presence=self._presence,
+            life=life,
             messages=MessageServices(
                 ingest=ingest,
                 attributes=attributes,
+                ota=ota.downloads,
                 claims=claims,
+                rate_limiter=self._rate_limiter,
                 rpc=to_device.rpc,
                 counters=self._counters,
                 clock=self._clock,

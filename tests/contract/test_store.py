@@ -13,6 +13,8 @@ from thingpass.errors import AlreadyExists, Invalid, NotFound, ThingpassError, U
 from thingpass.store.rows import (
     CREDENTIALS_ACCESS_TOKEN,
     CREDENTIALS_X509,
+    OTA_FIRMWARE,
+    OTA_SOFTWARE,
     Activation,
     Attribute,
     Claim,
@@ -20,8 +22,13 @@ from thingpass.store.rows import (
     Customer,
     DataPoint,
     Device,
+    DeviceEvent,
     DeviceProfile,
+    DeviceStateChange,
     JsonText,
+    OtaAnnouncement,
+    OtaData,
+    OtaPackage,
     RpcCall,
     Tenant,
     User,
@@ -763,6 +770,395 @@ class TestSeries:
     async def test_nothing_to_append_is_nothing(self, store: Store) -> None:
         await store.append_samples([])
         assert await store.latest(1, None) == {}
+
+
+class TestOtaPackages:
+    async def test_added_package_is_found_without_data(self, registry: Registry) -> None:
+        package = await add_package(registry)
+        assert await registry.store.find_ota_package(package.id) == package
+        assert await registry.store.find_ota_package(new_id()) is None
+
+    async def test_title_and_version_are_taken_once_in_a_tenant(self, registry: Registry) -> None:
+        package = await add_package(registry)
+        with pytest.raises(AlreadyExists) as caught:
+            await registry.store.add_ota_package(msgspec.structs.replace(package, id=new_id()))
+        assert caught.value.constraint == "ota_packages.title"
+        await add_package(registry, version="2")
+        tenant, profile = new_tenant()
+        await registry.store.add_tenant(tenant, profile)
+        await registry.store.add_ota_package(
+            msgspec.structs.replace(package, id=new_id(), tenant_id=tenant.id, profile_id=None)
+        )
+
+    async def test_only_additional_information_changes(self, registry: Registry) -> None:
+        package = await add_package(registry)
+        changed = await registry.store.update_ota_package(
+            msgspec.structs.replace(package, title="other", additional_info_json='{"a":1}')
+        )
+        assert changed == msgspec.structs.replace(package, additional_info_json='{"a":1}')
+        with pytest.raises(NotFound):
+            await registry.store.update_ota_package(msgspec.structs.replace(package, id=new_id()))
+
+    async def test_uploaded_bytes_are_read_in_pieces(self, registry: Registry) -> None:
+        data = bytes(range(256)) * 3000
+        package = await add_package(registry, data=data)
+        assert package.data is not None
+        assert package.data.size == len(data)
+        assert await registry.store.find_ota_package(package.id) == package
+        assert await registry.store.read_ota_data(package.id, 0, len(data) + 1) == data
+        assert await registry.store.read_ota_data(package.id, 700_000, 100) == data[700_000:700_100]
+        assert await registry.store.read_ota_data(package.id, len(data), 100) == b""
+
+    async def test_upload_knows_size_and_checksum_of_what_was_written(self, registry: Registry) -> None:
+        package = await add_package(registry)
+        upload = await registry.store.begin_ota_upload(package.id)
+        for part in (b"a", b"", b"bc"):
+            await upload.write(part)
+        assert upload.size == 3
+        assert await upload.checksum("CRC32") == "c2412435"
+        assert await upload.checksum("MURMUR3_32") == "fa93ddb3"
+        await upload.discard()
+        await upload.discard()
+        with pytest.raises(NotFound):
+            await registry.store.read_ota_data(package.id, 0, 1)
+
+    async def test_of_two_uploads_the_first_commit_wins(self, registry: Registry) -> None:
+        package = await add_package(registry)
+        first, second = [await registry.store.begin_ota_upload(package.id) for _ in range(2)]
+        await first.write(b"first")
+        await second.write(b"second")
+        await second.commit(ota_data(6))
+        with pytest.raises(Invalid):
+            await first.commit(ota_data(5))
+        assert await registry.store.read_ota_data(package.id, 0, 10) == b"second"
+
+    async def test_upload_to_a_removed_package_is_refused(self, registry: Registry) -> None:
+        package = await add_package(registry)
+        upload = await registry.store.begin_ota_upload(package.id)
+        await registry.store.remove_ota_package(package.id)
+        with pytest.raises(NotFound):
+            await upload.commit(ota_data(0))
+
+    async def test_removed_package_is_gone_with_its_bytes(self, registry: Registry) -> None:
+        package = await add_package(registry, data=b"abc")
+        await registry.store.remove_ota_package(package.id)
+        assert await registry.store.find_ota_package(package.id) is None
+        with pytest.raises(NotFound):
+            await registry.store.read_ota_data(package.id, 0, 1)
+        with pytest.raises(NotFound):
+            await registry.store.remove_ota_package(package.id)
+
+    async def test_package_in_use_stays(self, registry: Registry) -> None:
+        firmware = await add_package(registry, data=b"abc")
+        software = await add_package(registry, title="app", kind=OTA_SOFTWARE, data=b"abc")
+        device = await registry.add("pump", software_id=software.id)
+        profile = await registry.store.update_profile(
+            msgspec.structs.replace(registry.profile, default_firmware_id=firmware.id)
+        )
+        for package, users in ((firmware, "device profile"), (software, "devices")):
+            with pytest.raises(Invalid, match=users):
+                await registry.store.remove_ota_package(package.id)
+        await registry.store.update_profile(msgspec.structs.replace(profile, default_firmware_id=None))
+        await registry.store.update_device(msgspec.structs.replace(device, software_id=None))
+        await registry.store.remove_ota_package(firmware.id)
+        await registry.store.remove_ota_package(software.id)
+
+    async def test_device_has_its_own_package_else_its_profiles(self, registry: Registry) -> None:
+        store = registry.store
+        own, common = await add_package(registry, data=b"a"), await add_package(registry, version="2")
+        device = await registry.add("pump")
+        assert await store.find_ota_package_of_device(device.id, OTA_FIRMWARE) is None
+        await store.update_profile(msgspec.structs.replace(registry.profile, default_firmware_id=common.id))
+        assert await store.find_ota_package_of_device(device.id, OTA_FIRMWARE) == common
+        assert await store.count_devices_without_ota_package(registry.profile.id, OTA_FIRMWARE) == 1
+        await store.update_device(msgspec.structs.replace(device, firmware_id=own.id))
+        assert await store.find_ota_package_of_device(device.id, OTA_FIRMWARE) == own
+        assert await store.find_ota_package_of_device(device.id, OTA_SOFTWARE) is None
+        assert await store.count_devices_without_ota_package(registry.profile.id, OTA_FIRMWARE) == 0
+        assert await store.count_devices_without_ota_package(registry.profile.id, OTA_SOFTWARE) == 1
+
+    async def test_pages_and_what_fits_a_profile(self, registry: Registry) -> None:
+        store, tenant_id = registry.store, registry.tenant.id
+        meter = DeviceProfile(
+            id=new_id(), created_at_ms=5, tenant_id=tenant_id, name="Meter", is_default=False
+        )
+        await store.add_profile(meter)
+        for_all = await add_package(registry, title="A", data=b"a")
+        for_meters = await add_package(registry, title="b", profile_id=meter.id, data=b"a")
+        elsewhere = await add_package(registry, title="c", url="https://example.org/c.bin")
+        await add_package(registry, title="without data")
+        await add_package(registry, title="app", kind=OTA_SOFTWARE, data=b"a")
+        page = await store.list_ota_packages(tenant_id, limit=2, offset=1, sort_by="title", descending=True)
+        assert [row.title for row in page.rows] == ["c", "b"]
+        assert page.total == 5
+        found = await store.list_ota_packages(tenant_id, limit=9, text_search="WITH")
+        assert (len(found.rows), found.total) == (1, 1)
+        fitting = await store.list_ota_packages(tenant_id, limit=9, fitting=(meter.id, OTA_FIRMWARE))
+        assert fitting.rows == (for_all, for_meters, elsewhere)
+        other = await store.list_ota_packages(tenant_id, limit=9, fitting=(registry.profile.id, OTA_FIRMWARE))
+        assert other.rows == (for_all, elsewhere)
+        assert (await store.list_ota_packages(new_id(), limit=9)).total == 0
+        with pytest.raises(Invalid):
+            await store.list_ota_packages(tenant_id, limit=9, sort_by="checksum")
+
+
+class TestOtaRollouts:
+    KEYS = ("fw_title", "fw_version")
+
+    async def test_change_of_a_device_waits_until_it_is_told(self, registry: Registry) -> None:
+        store, package = registry.store, await add_package(registry, data=b"abc")
+        device = await registry.add("pump", firmware_id=package.id)
+        await store.save_attributes(device.id, "SHARED_SCOPE", {"fw_title": "old", "x": 1}, 5)
+        [target] = await store.list_ota_changes(self.KEYS, limit=10)
+        assert (target.device_id, target.device_number) == (device.id, device.number)
+        assert (target.kind, target.package, target.told) == (OTA_FIRMWARE, package, {"fw_title": "old"})
+        await store.save_ota_announcements(
+            [OtaAnnouncement(target=target, removed=("fw_title",), values={"fw_version": "1"})],
+            at_ms=7,
+            looked_at=[target],
+        )
+        found = await store.find_attributes(device.id, "SHARED_SCOPE", None)
+        assert found == [Attribute("fw_version", "1", 7), Attribute("x", 1, 5)]
+        assert await store.list_ota_changes(self.KEYS, limit=10) == ()
+
+    async def test_device_that_changes_again_waits_again(self, registry: Registry) -> None:
+        store, package = registry.store, await add_package(registry, data=b"abc")
+        device = await registry.add("pump", firmware_id=package.id)
+        [first] = await store.list_ota_changes(self.KEYS, limit=10)
+        await store.update_device(msgspec.structs.replace(device, firmware_id=None))
+        await store.save_ota_announcements([], at_ms=7, looked_at=[first])
+        [second] = await store.list_ota_changes(self.KEYS, limit=10)
+        assert second.package is None
+        assert second.change_id > first.change_id
+
+    async def test_device_without_packages_is_no_change(self, registry: Registry) -> None:
+        device = await registry.add("pump")
+        await registry.store.update_device(msgspec.structs.replace(device, label="north"))
+        assert await registry.store.list_ota_changes(self.KEYS, limit=10) == ()
+
+    async def test_new_device_of_a_profile_with_packages_is_told_of_them(self, registry: Registry) -> None:
+        package = await add_package(registry, kind=OTA_SOFTWARE, data=b"abc")
+        await assign(registry, default_software_id=package.id)
+        device = await registry.add("pump")
+        [target] = await registry.store.list_ota_changes(self.KEYS, limit=10)
+        assert (target.device_id, target.kind, target.package) == (device.id, OTA_SOFTWARE, package)
+
+    async def test_device_that_goes_is_forgotten(self, registry: Registry) -> None:
+        store, package = registry.store, await add_package(registry, data=b"abc")
+        device = await registry.add("pump", firmware_id=package.id)
+        [target] = await store.list_ota_changes(self.KEYS, limit=10)
+        await store.remove_device(device.id)
+        assert await store.list_ota_changes(self.KEYS, limit=10) == ()
+        told = OtaAnnouncement(target=target, removed=(), values={"fw_title": "x"})
+        await store.save_ota_announcements([told], at_ms=7, looked_at=[target])
+
+    async def test_rollout_goes_through_a_profiles_followers_in_order(self, registry: Registry) -> None:
+        store, package = registry.store, await add_package(registry, data=b"abc")
+        devices = [await registry.add(f"pump {n}") for n in range(5)]
+        await registry.add("with its own", firmware_id=package.id)
+        assert await store.find_ota_rollout() is None
+        await assign(registry, default_firmware_id=package.id)
+        rollout = await store.find_ota_rollout()
+        assert rollout is not None
+        assert (rollout.devices, rollout.done, rollout.package_id) == (5, 0, package.id)
+        seen: list[str] = []
+        while targets := await store.list_ota_targets(rollout, self.KEYS, limit=2):
+            seen += [target.device_id for target in targets]
+            told = [OtaAnnouncement(target=targets[0], removed=(), values={"fw_title": "t"})]
+            await store.save_ota_announcements(told, at_ms=7, looked_at=targets, rollout=rollout)
+            rollout = await store.find_ota_rollout()
+            assert rollout is not None
+        assert seen == [device.id for device in devices]
+        await store.save_ota_announcements([], at_ms=9, looked_at=(), rollout=rollout)
+        assert await store.find_ota_rollout() is None
+        [ended] = await store.list_ota_rollouts(registry.tenant.id, limit=10)
+        assert (ended.done, ended.told, ended.devices, ended.ended_at_ms) == (5, 3, 5, 9)
+        assert await store.list_ota_rollouts(new_id(), limit=10) == ()
+
+    async def test_new_assignment_replaces_a_rollout_that_has_not_ended(self, registry: Registry) -> None:
+        store, package = registry.store, await add_package(registry, data=b"abc")
+        await registry.add("pump")
+        await assign(registry, default_firmware_id=package.id)
+        first = await store.find_ota_rollout()
+        assert first is not None
+        await assign(registry, default_firmware_id=None)
+        second = await store.find_ota_rollout()
+        assert second is not None
+        assert (second.id > first.id, second.package_id) == (True, None)
+        await store.save_ota_announcements([], at_ms=9, looked_at=(), rollout=first)
+        assert await store.find_ota_rollout() == second
+        assert len(await store.list_ota_rollouts(registry.tenant.id, limit=10)) == 1
+
+
+def ota_data(size: int) -> OtaData:
+    return OtaData(
+        file_name="fw.bin",
+        content_type="application/octet-stream",
+        size=size,
+        algorithm="SHA256",
+        checksum="ab" * 32,
+    )
+
+
+async def add_package(registry: Registry, *, data: bytes | None = None, **members: object) -> OtaPackage:
+    """Firmware of the tenant, with these bytes."""
+    fields: dict[str, object] = {"kind": OTA_FIRMWARE, "title": "pump-fw", "version": "1"}
+    package = OtaPackage(
+        id=new_id(),
+        created_at_ms=next(_numbers),
+        tenant_id=registry.tenant.id,
+        **{"profile_id": None, **fields, **members},
+    )
+    await registry.store.add_ota_package(package)
+    if data is None:
+        return package
+    upload = await registry.store.begin_ota_upload(package.id)
+    await upload.write(data)
+    return await upload.commit(ota_data(len(data)))
+
+
+async def assign(registry: Registry, **packages: str | None) -> None:
+    profile = await registry.store.find_profile(registry.profile.id)
+    assert profile is not None
+    await registry.store.update_profile(msgspec.structs.replace(profile, **packages))
+
+
+def change(device: Device, *, active: bool = True, connected: bool = True, **times: int) -> DeviceStateChange:
+    return DeviceStateChange(device_id=device.id, active=active, connected=connected, **times)
+
+
+class TestDeviceStates:
+    async def test_device_that_was_never_heard_of_is_not_active(self, registry: Registry) -> None:
+        device = await registry.add("boiler")
+        state = await registry.store.find_device_state(device.id)
+        assert state is not None
+        assert (state.device_id, state.device_number) == (device.id, device.number)
+        assert state.device_created_at_ms == device.created_at_ms
+        assert not state.active
+        assert not state.connected
+        assert state.changed_at_ms is state.connected_at_ms is state.disconnected_at_ms is None
+        assert state.activity_at_ms is state.alarm_at_ms is state.inactivity_timeout is None
+        assert await registry.store.find_device_state(new_id()) is None
+
+    async def test_times_that_a_change_leaves_out_stay(self, registry: Registry) -> None:
+        device, store = await registry.add("boiler"), registry.store
+        await store.save_device_states(
+            [change(device, changed_at_ms=1, connected_at_ms=2, disconnected_at_ms=3, activity_at_ms=4)],
+            alive_at_ms=5,
+        )
+        await store.save_device_states(
+            [change(device, active=False, connected=False, activity_at_ms=6, alarm_at_ms=0)], alive_at_ms=7
+        )
+        state = await store.find_device_state(device.id)
+        assert state is not None
+        assert (state.active, state.connected) == (False, False)
+        assert (state.changed_at_ms, state.connected_at_ms, state.disconnected_at_ms) == (1, 2, 3)
+        assert (state.activity_at_ms, state.alarm_at_ms) == (6, 0)
+
+    async def test_states_come_with_the_timeout_that_people_wrote(self, registry: Registry) -> None:
+        devices = [await registry.add(name) for name in ("a", "b", "c")]
+        await registry.store.save_attributes(devices[0].id, "SERVER_SCOPE", {"inactivityTimeout": 5}, 1)
+        await registry.store.save_attributes(devices[1].id, "SHARED_SCOPE", {"inactivityTimeout": 6}, 1)
+        wanted = [devices[0].id, devices[1].id, new_id()]
+        found = await registry.store.find_device_states(wanted)
+        timeouts = {state.device_id: state.inactivity_timeout for state in found}
+        assert timeouts == {devices[0].id: 5, devices[1].id: None}
+
+    async def test_unknown_device_does_not_stop_the_others(self, registry: Registry) -> None:
+        device = await registry.add("boiler")
+        gone = msgspec.structs.replace(device, id=new_id())
+        await registry.store.save_device_states([change(gone), change(device)], alive_at_ms=1)
+        await registry.store.save_device_states([], alive_at_ms=2)
+        state = await registry.store.find_device_state(device.id)
+        assert state is not None
+        assert state.active
+
+    async def test_active_ones_are_listed_by_number(self, registry: Registry) -> None:
+        devices = [await registry.add(f"device {number}") for number in range(5)]
+        changes = [change(device, active=device is not devices[2]) for device in devices]
+        await registry.store.save_device_states(changes, alive_at_ms=1)
+        first = await registry.store.list_active_states(limit=3)
+        rest = await registry.store.list_active_states(limit=3, after_number=first[-1].device_number)
+        assert [state.device_id for state in first] == [devices[n].id for n in (0, 1, 3)]
+        assert [state.device_id for state in rest] == [devices[4].id]
+
+    @pytest.mark.parametrize(("at_ms", "ended_at_ms"), [(None, 900), (950, 950), (10, 700)])
+    async def test_connections_left_open_end_when_the_server_did(
+        self, registry: Registry, at_ms: int | None, ended_at_ms: int
+    ) -> None:
+        left, closed, store = await registry.add("left"), await registry.add("closed"), registry.store
+        changes = [
+            change(left, connected_at_ms=600, activity_at_ms=700),
+            change(closed, connected=False, disconnected_at_ms=650),
+        ]
+        await store.save_device_states(changes, alive_at_ms=900)
+        assert await store.end_open_connections(kind="disconnected", sentence="Gone.", at_ms=at_ms) == 1
+        assert await store.end_open_connections(kind="disconnected", sentence="Gone.", at_ms=at_ms) == 0
+        states = [await store.find_device_state(device.id) for device in (left, closed)]
+        assert [state.disconnected_at_ms for state in states if state] == [ended_at_ms, 650]
+        assert not any(state.connected for state in states if state)
+        (event,) = await store.list_device_events(left.id, limit=10)
+        assert (event.kind, event.sentence, event.at_ms) == ("disconnected", "Gone.", ended_at_ms)
+        assert await store.list_device_events(closed.id, limit=10) == []
+
+
+def event(device: Device, at_ms: int, kind: str = "connected", **fields: object) -> DeviceEvent:
+    members: dict[str, object] = {"sentence": f"At {at_ms}.", "details": {}, **fields}
+    return DeviceEvent(device_id=device.id, at_ms=at_ms, kind=kind, **members)
+
+
+class TestDeviceEvents:
+    async def test_events_come_back_newest_first(self, registry: Registry) -> None:
+        device, other, store = await registry.add("a"), await registry.add("b"), registry.store
+        details = {"peerAddress": "192.0.2.7", "port": 1, "resumed": True}
+        written = [
+            event(device, 1, details=details),
+            event(other, 2),
+            event(device, 3, "will", payload=b"\x00\xff"),
+        ]
+        await store.append_device_events(written, kept=10)
+        newest, oldest = await store.list_device_events(device.id, limit=10)
+        assert newest == msgspec.structs.replace(written[2], id=newest.id)
+        assert oldest == msgspec.structs.replace(written[0], id=oldest.id)
+        assert newest.id > oldest.id > 0
+
+    async def test_pages_kinds_and_times(self, registry: Registry) -> None:
+        device, store = await registry.add("a"), registry.store
+        kinds = ("connected", "will", "connected", "disconnected")
+        await store.append_device_events(
+            [event(device, at_ms, kind) for at_ms, kind in enumerate(kinds)], kept=10
+        )
+        page = await store.list_device_events(device.id, limit=3)
+        rest = await store.list_device_events(device.id, limit=3, before_id=page[-1].id)
+        assert [found.at_ms for found in (*page, *rest)] == [3, 2, 1, 0]
+        connects = await store.list_device_events(device.id, limit=9, kind="connected")
+        assert [found.at_ms for found in connects] == [2, 0]
+        late = await store.list_device_events(device.id, limit=9, since_ms=2)
+        assert [found.at_ms for found in late] == [3, 2]
+
+    async def test_newest_of_each_device_stay(self, registry: Registry) -> None:
+        device, other, store = await registry.add("a"), await registry.add("b"), registry.store
+        await store.append_device_events([event(other, 0)], kept=3)
+        for at_ms in range(5):
+            await store.append_device_events([event(device, at_ms)], kept=3)
+        await store.append_device_events([event(device, at_ms) for at_ms in (5, 6)], kept=3)
+        assert [found.at_ms for found in await store.list_device_events(device.id, limit=9)] == [6, 5, 4]
+        assert len(await store.list_device_events(other.id, limit=9)) == 1
+
+    async def test_old_ones_are_removed_a_few_at_a_time(self, registry: Registry) -> None:
+        device, store = await registry.add("a"), registry.store
+        await store.append_device_events([event(device, at_ms) for at_ms in range(10)], kept=100)
+        assert await store.remove_device_events(before_ms=5, limit=3) == 3
+        assert await store.remove_device_events(before_ms=5, limit=3) == 2
+        assert await store.remove_device_events(before_ms=5, limit=3) == 0
+        assert len(await store.list_device_events(device.id, limit=100)) == 5
+
+    async def test_events_of_a_removed_device_go_with_it(self, registry: Registry) -> None:
+        device, store = await registry.add("a"), registry.store
+        await store.append_device_events([event(device, 1)], kept=10)
+        await store.remove_device(device.id)
+        await store.append_device_events([event(device, 2)], kept=10)
+        assert await store.list_device_events(device.id, limit=10) == []
 
 
 class TestReopening:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import random
 import ssl
 from collections.abc import Callable
 
@@ -12,6 +13,7 @@ from paho.mqtt.enums import MQTTProtocolVersion
 
 from tests.device import Device, make_certificate
 from tests.interop.paho_device import MQTT_3_1, MQTT_3_1_1, MQTT_5, PahoDevice
+from tests.ota import add_package, assign
 
 TELEMETRY = "v1/devices/me/telemetry"
 MakeDevice = Callable[..., Device]
@@ -138,3 +140,20 @@ def test_replaced_certificate_closes_the_session_that_used_the_old_one(
         credentials |= {"credentialsId": None, "credentialsValue": make_certificate("replaced")[0].decode()}
         device.server.rest.post("/api/device/credentials", json=credentials).raise_for_status()
         assert paho.wait_until_disconnected() == 0x98  # Administrative action
+
+
+@pytest.mark.parametrize("version", [MQTT_3_1_1, MQTT_5])
+def test_firmware_is_downloaded(device_with_certificate: MakeDevice, version: MQTTProtocolVersion) -> None:
+    device, image = device_with_certificate(), random.Random(5).randbytes(100_000)
+    assign(device, add_package(device.server, image))
+    with PahoDevice(device, version=version) as paho:
+        assert paho.subscribe("v2/fw/response/+/chunk/+") == [1]
+        received = b""
+        for n in range(4):
+            paho.publish(f"v2/fw/request/1/chunk/{n}", "" if n else "30000")
+            message = paho.next_message()
+            assert (message.topic, message.qos) == (f"v2/fw/response/1/chunk/{n}", 1)
+            received += message.payload
+        assert received == image
+        paho.publish("v2/fw/request/2/chunk/0", "")
+        assert paho.next_message().payload == image

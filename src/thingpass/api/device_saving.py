@@ -31,6 +31,8 @@ async def save_device(
         label=body.label,
         additional_info_json=_json_text(body),
         access_token=access_token or None,
+        firmware_id=None if body.firmware_id is None else body.firmware_id.id,
+        software_id=None if body.software_id is None else body.software_id.id,
         customer_id=await _customer_id(services, caller, body, stored=None),
     )
 
@@ -78,6 +80,8 @@ async def _update(services: Services, caller: Caller, device_id: str, body: Devi
             additional_info_json=_json_text(body),
             customer_id=await _customer_id(services, caller, body, stored=stored.customer_id),
             profile_id=profile_id,
+            firmware_id=None if body.firmware_id is None else body.firmware_id.id,
+            software_id=None if body.software_id is None else body.software_id.id,
             # Clients send the type that they read along with a new profile: the profile goes first.
             profile_name=body.type or stored.profile_name,
         ),

@@ -5,6 +5,9 @@ Plain ASGI, because a wrapper of starlette's `BaseHTTPMiddleware` costs a task p
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,6 +25,11 @@ SECURITY_HEADERS = (
 )
 """Set unless the route has set its own. The answers hold credentials and data, so nobody may keep them."""
 
+UPLOADS: Final = re.compile(r"/api/otaPackage/[^/]+")
+"""Paths whose POST is a file: its own bound holds there, and some room for the form around it."""
+
+ROOM_FOR_FORM: Final = 65_536
+
 _FORMS_OF_JSON = (b"application/x-www-form-urlencoded", b"text/plain")
 """What `curl -d` and the 4.4 client say about a JSON body. No route takes a form, so it means JSON."""
 
@@ -29,8 +37,10 @@ _FORMS_OF_JSON = (b"application/x-www-form-urlencoded", b"text/plain")
 class Edge:
     """The outermost layer of the application, within starlette's own."""
 
-    def __init__(self, application: ASGIApp, counters: Counters) -> None:
+    def __init__(self, application: ASGIApp, counters: Counters, *, upload_bytes: int) -> None:
+        """`upload_bytes`: the largest file that is taken."""
         self._application = application
+        self._largest_upload = upload_bytes + ROOM_FOR_FORM
         self._counters = counters
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -47,11 +57,13 @@ class Edge:
                 self._finish_headers(message)
             await send(message)
 
-        if _declared_length(scope) > MAX_BODY_BYTES:
-            await too_large()(scope, receive, send_with_headers)
+        upload = scope["method"] == "POST" and UPLOADS.fullmatch(scope["path"]) is not None
+        limit = self._largest_upload if upload else MAX_BODY_BYTES
+        if _declared_length(scope) > limit:
+            await too_large(limit)(scope, receive, send_with_headers)
             return
         try:
-            await self._application(scope, _bounded(receive), send_with_headers)
+            await self._application(scope, _bounded(receive, limit), send_with_headers)
         except Exception as error:  # the end of a request: nobody above could say more
             response = answer_unknown_error(Request(scope), error)  # logs it
             if not started:
@@ -85,7 +97,7 @@ def _declared_length(scope: Scope) -> int:
     return 0
 
 
-def _bounded(receive: Receive) -> Receive:
+def _bounded(receive: Receive, limit: int) -> Receive:
     """Counts what really arrives, for bodies whose length nobody declared."""
     received = 0
 
@@ -93,8 +105,8 @@ def _bounded(receive: Receive) -> Receive:
         nonlocal received
         message = await receive()
         received += len(message.get("body", b""))
-        if received > MAX_BODY_BYTES:
-            raise BodyTooLarge
+        if received > limit:
+            raise BodyTooLarge(limit)
         return message
 
     return receive_within_bound

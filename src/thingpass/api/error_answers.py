@@ -70,8 +70,9 @@ class TooManyRequests(ThingpassError):
 class BodyTooLarge(HTTPException):
     """The request's body passes the bound. The framework's class: FastAPI makes a 400 of all others."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int) -> None:
         super().__init__(413, "The request's body is too large.")
+        self.limit = limit
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -152,7 +153,7 @@ async def answer_framework_error(request: Request, error: Exception) -> Response
     """Unknown paths, wrong methods: starlette's errors in ThingsBoard's shape."""
     assert isinstance(error, HTTPException)
     if isinstance(error, BodyTooLarge):
-        return too_large()
+        return too_large(error.limit)
     status = error.status_code
     error_code = HTTP_ERROR_CODES.get(status, BAD_REQUEST if status < 500 else GENERAL)
     message = str(error.detail)
@@ -180,11 +181,9 @@ def answer_unknown_error(request: Request, error: Exception) -> Response:
     return JSONResponse(error_body(request, 500, message, GENERAL, code="internal"), 500)
 
 
-def too_large() -> Response:
+def too_large(limit: int) -> Response:
     # A bare JSON string, as in ThingsBoard. The rest of the body is not read, so the connection ends.
-    return JSONResponse(
-        f"Payload size exceeds the limit of {MAX_BODY_BYTES} bytes", 413, {"Connection": "close"}
-    )
+    return JSONResponse(f"Payload size exceeds the limit of {limit} bytes", 413, {"Connection": "close"})
 
 
 MAX_BODY_BYTES = 16_777_216

@@ -13,7 +13,7 @@ from msgspec import Meta
 from pydantic import Field, JsonValue
 
 from thingpass.api.thingsboard_bodies import TEXT_255, Body, EntityReference
-from thingpass.api.thingsboard_shapes import EntityId, Milliseconds, Shape, TypeName
+from thingpass.api.thingsboard_shapes import EntityId, Milliseconds, Shape, TypeName, package_id_shape
 from thingpass.errors import Invalid
 from thingpass.servers.device_topics import ATTRIBUTES, TELEMETRY
 from thingpass.store.rows import (
@@ -122,8 +122,8 @@ def profile_shape(profile: DeviceProfile) -> ProfileShape:
         transport_type=profile.transport_type,
         provision_type=profile.provision_type,
         provision_device_key=profile.provision_key,
-        firmware_id=_package_id(profile.default_firmware_id),
-        software_id=_package_id(profile.default_software_id),
+        firmware_id=package_id_shape(profile.default_firmware_id),
+        software_id=package_id_shape(profile.default_software_id),
         profile_data=_profile_data(profile),
         default=profile.is_default,
         version=profile.version,
@@ -234,7 +234,3 @@ def _provision_shape(profile: DeviceProfile) -> ProvisionShape:
         certificate_reg_ex_pattern=profile.provision_pattern,
         allow_create_new_devices_by_x509_certificate=profile.provision_creates,
     )
-
-
-def _package_id(package_id: str | None) -> EntityId | None:
-    return None if package_id is None else EntityId(entity_type="OTA_PACKAGE", id=package_id)

@@ -5,12 +5,12 @@ Unknown members are skipped and null is the same as absent, as in ThingsBoard.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
 
-from thingpass.api.parameters import parse_uuid
+from thingpass.api.parameters import parse_uuid, uuid_or_none
 from thingpass.api.thingsboard_shapes import EXAMPLE_CERTIFICATE, EXAMPLE_ID
 
 TEXT_255 = Field(default=None, max_length=255)
@@ -53,6 +53,8 @@ class DeviceBody(Body):
     label: str | None = TEXT_255
     device_profile_id: EntityReference | None = None
     customer_id: EntityReference | None = None
+    firmware_id: EntityReference | None = None
+    software_id: EntityReference | None = None
     additional_info: JsonValue = None
     version: int | None = None
 
@@ -114,3 +116,26 @@ class ClaimBody(Body):
 class DeviceWithCredentialsBody(Body):
     device: DeviceBody
     credentials: CredentialsBody
+
+
+class OtaPackageBody(Body):
+    """A package to add; with `id` one whose `additionalInfo` changes."""
+
+    id: EntityReference | None = None
+    device_profile_id: EntityReference | None = None
+    type: str | None = Field(default=None, examples=["FIRMWARE"])
+    title: str | None = Field(default=None, max_length=255, examples=["pump-fw"])
+    version: str | None = Field(default=None, max_length=255, examples=["1.2.0"])
+    tag: str | None = TEXT_255
+    url: str | None = TEXT_255
+    uses_url: bool = False
+    additional_info: JsonValue = None
+
+
+class OtaAssignmentBody(Body):
+    """Which package a device or a profile is given; `packageId` null takes it away."""
+
+    type: Literal["FIRMWARE", "SOFTWARE"]
+    package_id: Annotated[str | None, AfterValidator(uuid_or_none)] = None
+    device_id: Annotated[str | None, AfterValidator(uuid_or_none)] = None
+    device_profile_id: Annotated[str | None, AfterValidator(uuid_or_none)] = None

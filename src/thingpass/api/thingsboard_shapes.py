@@ -92,14 +92,14 @@ class DeviceShape(Shape, frozen=True, kw_only=True):
     device_profile_id: EntityId
     version: Annotated[int, Meta(examples=[1])]
     device_data: dict[str, dict[str, str]]
-    firmware_id: EntityId | None = None
-    software_id: EntityId | None = None
+    firmware_id: EntityId | None
+    software_id: EntityId | None
     external_id: EntityId | None = None
 
 
 class DeviceInfoShape(DeviceShape, frozen=True, kw_only=True):
     device_profile_name: TypeName
-    active: Annotated[bool, Meta(description="whether the device is connected now")]
+    active: Annotated[bool, Meta(description="whether it was heard of within its inactivity timeout")]
     customer_title: str | None = None
     customer_is_public: bool = False
 
@@ -164,6 +164,8 @@ class _DeviceMembers(TypedDict):
     device_profile_id: EntityId
     version: int
     device_data: dict[str, dict[str, str]]
+    firmware_id: EntityId | None
+    software_id: EntityId | None
 
 
 def _device_members(device: Device) -> _DeviceMembers:
@@ -180,6 +182,8 @@ def _device_members(device: Device) -> _DeviceMembers:
         "device_profile_id": EntityId(entity_type="DEVICE_PROFILE", id=device.profile_id),
         "version": device.version,
         "device_data": _DEVICE_DATA,
+        "firmware_id": package_id_shape(device.firmware_id),
+        "software_id": package_id_shape(device.software_id),
     }
 
 
@@ -219,6 +223,10 @@ def page_shape(items: list[ItemT], link: PageLink, total: int) -> PageShape[Item
         total_elements=total,
         has_next=link.offset + link.size < total,
     )
+
+
+def package_id_shape(package_id: str | None) -> EntityId | None:
+    return None if package_id is None else EntityId(entity_type="OTA_PACKAGE", id=package_id)
 
 
 def _raw(json_text: str | None) -> msgspec.Raw | None:

@@ -27,6 +27,8 @@ GROUP_TITLES = {
     "rpc": "Calls to devices",
     "http": "HTTP",
     "store": "Store",
+    "ota": "Firmware and software",
+    "limits": "Rate limits",
     "identity": "Identity",
     "devices": "Devices",
     "api": "REST API and administrator",

@@ -22,10 +22,12 @@ import msgspec
 
 from thingpass.cli.failures import Failure
 from thingpass.cli.logins import Login, Logins, logins_file, read_logins, write_logins
+from thingpass.cli.uploads import FileForm
 from thingpass.settings import default_data_dir
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 TIMEOUT_S = 15.0
+UPLOAD_TIMEOUT_S = 600.0  # for a piece, and for the answer, which waits for the checksum
 MAXIMUM_ANSWER = 64 * 1024 * 1024  # bytes; more is not from us
 TOKEN_EXPIRED = 11  # ThingsBoard's errorCode (REST reference, 1.4)
 
@@ -120,12 +122,16 @@ class RestClient:
     def delete(self, path: str, query: Query | None = None) -> Answer:
         return self._ask("DELETE", path, query)
 
+    def upload(self, path: str, form: FileForm) -> Answer:
+        """POSTs a file. Raises OSError when it cannot be read."""
+        return self._ask("POST", path, None, form, timeout_s=UPLOAD_TIMEOUT_S)
+
     def _ask(
         self,
         method: str,
         path: str,
         query: Query | None,
-        body: bytes | None = None,
+        body: bytes | FileForm | None = None,
         *,
         timeout_s: float | None = None,
     ) -> Answer:
@@ -142,7 +148,7 @@ class RestClient:
         method: str,
         path: str,
         query: Query | None,
-        body: bytes | None,
+        body: bytes | FileForm | None,
         *,
         anonymous: bool = False,
         timeout_s: float | None = None,
@@ -156,6 +162,8 @@ class RestClient:
                 [(key, _query_text(value)) for key, value in pairs if value is not None]
             )
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        if isinstance(body, FileForm):
+            headers |= {"Content-Type": body.content_type, "Content-Length": str(body.length)}
         if self._authorization is not None and not anonymous:
             headers["X-Authorization"] = self._authorization
         if parts.scheme == "https":
@@ -165,7 +173,7 @@ class RestClient:
         else:
             connection = http.client.HTTPConnection(parts.netloc, timeout=timeout_s)
         try:
-            connection.request(method, target, body, headers)
+            _send(connection, method, target, body, headers)
             response = connection.getresponse()
             return response.status, response.read(MAXIMUM_ANSWER)
         except (OSError, http.client.HTTPException) as error:
@@ -217,6 +225,21 @@ class RestClient:
             )
         sentence = error.message or f"The server answered {status} without a reason."
         return ServerRefused(status, sentence, mend)
+
+
+def _send(
+    connection: http.client.HTTPConnection,
+    method: str,
+    target: str,
+    body: bytes | FileForm | None,
+    headers: dict[str, str],
+) -> None:
+    try:
+        connection.request(method, target, body, headers)
+    except (BrokenPipeError, ConnectionResetError):
+        if not isinstance(body, FileForm):
+            raise
+        # Who refuses a file answers before its end: the answer says why.
 
 
 def connect(environ: Mapping[str, str] | None = None) -> RestClient:

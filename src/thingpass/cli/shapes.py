@@ -178,3 +178,75 @@ class Connections(msgspec.Struct, frozen=True):
 
 class Refusals(msgspec.Struct, frozen=True):
     data: tuple[Refusal, ...]
+
+
+class OtaPackage(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """Firmware or software that devices can be given."""
+
+    id: EntityId
+    title: str
+    version: str
+    type: str = ""
+    url: str | None = None
+    checksum_algorithm: str | None = None
+    checksum: str | None = None
+    data_size: int | None = None
+    created_time: int = 0
+
+
+class OtaPackagePage(msgspec.Struct, frozen=True, rename="camel"):
+    data: tuple[OtaPackage, ...]
+    total_elements: int
+    has_next: bool
+
+
+class OtaRollout(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """A profile's package on its way to the profile's devices."""
+
+    device_profile_name: str
+    type: str
+    devices: int | None
+    done: int
+    ended_at_ms: int | None = None
+
+
+class OtaRollouts(msgspec.Struct, frozen=True):
+    data: tuple[OtaRollout, ...]
+
+
+class OtaState(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """One device: what it is to run, what it runs, and how far it is."""
+
+    device_name: str
+    title: str | None = None
+    version: str | None = None
+    current_title: str | None = None
+    current_version: str | None = None
+    state: str | None = None
+    state_at_ms: int | None = None
+    error: str | None = None
+
+
+class OtaStatePage(msgspec.Struct, frozen=True, rename="camel"):
+    data: tuple[OtaState, ...]
+    total_elements: int
+
+
+class AttributeValue(msgspec.Struct, frozen=True):
+    key: str
+    value: object
+
+
+class DeviceEvent(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """One thing that happened to a device; a will's payload as text, or as base64 if it is none."""
+
+    at_ms: int
+    kind: str
+    sentence: str
+    payload: str | None = None
+    payload_base64: str | None = None
+
+
+class DeviceEvents(msgspec.Struct, frozen=True, rename="camel"):
+    data: tuple[DeviceEvent, ...]
+    has_next: bool = False

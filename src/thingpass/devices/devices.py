@@ -18,11 +18,21 @@ from thingpass.bus.bus import Bus
 from thingpass.bus.messages import CredentialsChanged, DeviceRemoved, DeviceUpdated
 from thingpass.clock import Clock
 from thingpass.devices.credential_forms import checked_token, stored_form
+from thingpass.devices.ota_checks import check_assignable
 from thingpass.devices.tenants import new_profile
 from thingpass.devices.texts import check_text
 from thingpass.errors import AlreadyExists, Invalid, NotFound
-from thingpass.store.rows import CREDENTIALS_ACCESS_TOKEN, Credentials, Device, DeviceProfile, Page, Value
-from thingpass.store.store import CredentialStore, DeviceStore
+from thingpass.store.rows import (
+    CREDENTIALS_ACCESS_TOKEN,
+    OTA_FIRMWARE,
+    OTA_SOFTWARE,
+    Credentials,
+    Device,
+    DeviceProfile,
+    Page,
+    Value,
+)
+from thingpass.store.store import CredentialStore, DeviceStore, OtaPackageStore
 
 TOKEN_LENGTH: Final = 20
 """ThingsBoard's length: 20 of 62 characters, 119 bits."""
@@ -32,7 +42,7 @@ _NAME_CONSTRAINT: Final = "devices.name"
 _ID_CONSTRAINT: Final = "credentials.credentials_id"
 
 
-class RegistryStore(DeviceStore, CredentialStore, Protocol):
+class RegistryStore(DeviceStore, CredentialStore, OtaPackageStore, Protocol):
     """What this service needs of the store."""
 
 
@@ -53,6 +63,8 @@ class DeviceService:
         label: str | None = None,
         additional_info_json: str | None = None,
         access_token: str | None = None,
+        firmware_id: str | None = None,
+        software_id: str | None = None,
         customer_id: str | None = None,
         profile: DeviceProfile | None = None,
         credentials: Credentials | None = None,
@@ -83,7 +95,10 @@ class DeviceService:
             label=label,
             customer_id=customer_id,
             additional_info_json=additional_info_json,
+            firmware_id=firmware_id,
+            software_id=software_id,
         )
+        await self._check_packages(device)
         stored = msgspec.structs.replace(
             stored, id=str(uuid.uuid4()), created_at_ms=now_ms, device_id=device.id
         )
@@ -96,7 +111,7 @@ class DeviceService:
         return device
 
     async def update(self, tenant_id: str, device: Device) -> Device:
-        """Stores name, label, profile, customer and additional information of a device that exists.
+        """Stores name, label, profile, customer, packages and additional information of a device that exists.
 
         `device.version` is the version that was read. A changed `profile_id` chooses the profile, else a
         changed `profile_name` does. Raises NotFound, Invalid, AlreadyExists, and ThingpassError with the code
@@ -115,8 +130,11 @@ class DeviceService:
             profile_id=profile_id,
             customer_id=device.customer_id,
             additional_info_json=device.additional_info_json,
+            firmware_id=device.firmware_id,
+            software_id=device.software_id,
             version=device.version,
         )
+        await self._check_packages(wanted)
         try:
             updated = await self._store.update_device(wanted)
         except AlreadyExists as error:
@@ -201,6 +219,10 @@ class DeviceService:
             ids = (stored.credentials_id, updated.credentials_id)
             self._bus.publish(CredentialsChanged(device_id=stored.device_id, credentials_ids=ids))
         return updated
+
+    async def _check_packages(self, device: Device) -> None:
+        for kind, package_id in ((OTA_FIRMWARE, device.firmware_id), (OTA_SOFTWARE, device.software_id)):
+            await check_assignable(self._store, device.tenant_id, device.profile_id, kind, package_id)
 
     async def _refuse_taken_name(self, tenant_id: str, name: str) -> None:
         if await self._store.find_device_by_name(tenant_id, name) is not None:

@@ -90,9 +90,11 @@ class AttributePushes:
         saved = {attribute.key: attribute.value for attribute in found}
         removed = [key for key in keys if key not in saved]
         for listener in self._listeners.of(device_id):
-            if saved:
-                listener.attributes_saved(saved)
-                self._counters.attribute_pushes += 1
+            # What is gone goes first (device API reference, 2.10): the published firmware updater takes every
+            # message for all that there is, so the last one must be what holds now.
             if removed:
                 listener.attributes_removed(removed)
+                self._counters.attribute_pushes += 1
+            if saved:
+                listener.attributes_saved(saved)
                 self._counters.attribute_pushes += 1

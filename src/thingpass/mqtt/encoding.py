@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from thingpass.mqtt.data_types import (
+    MAXIMUM_VARIABLE_BYTE_INTEGER,
     write_binary_data,
     write_two_byte_integer,
     write_utf8_string,
@@ -50,6 +51,19 @@ def encode(packet: Packet, version: ProtocolVersion) -> bytes:
     flags = write(body, packet, version)
     out = bytearray((packet_type << 4 | flags,))
     write_variable_byte_integer(out, len(body))
+    out += body
+    return bytes(out)
+
+
+def encode_publish_head(packet: Publish, payload_size: int, version: ProtocolVersion) -> bytes | None:
+    """The bytes of a PUBLISH before a payload of this size; None when no packet has room for it."""
+    body = bytearray()
+    flags = _encode_publish(body, packet, version)
+    remaining = len(body) + payload_size
+    if remaining > MAXIMUM_VARIABLE_BYTE_INTEGER:
+        return None
+    out = bytearray((PacketType.PUBLISH << 4 | flags,))
+    write_variable_byte_integer(out, remaining)
     out += body
     return bytes(out)
 

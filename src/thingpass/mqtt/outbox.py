@@ -8,9 +8,18 @@ from __future__ import annotations
 import msgspec
 
 from thingpass.mqtt.data_types import MAXIMUM_TWO_BYTE_INTEGER
-from thingpass.mqtt.encoding import encode
+from thingpass.mqtt.encoding import encode, encode_publish_head
 from thingpass.mqtt.errors import MqttError, UnsupportedVersion
-from thingpass.mqtt.packets import ConnAck, Connect, Disconnect, Packet, ProtocolVersion, PubAck, PubRec
+from thingpass.mqtt.packets import (
+    ConnAck,
+    Connect,
+    Disconnect,
+    Packet,
+    ProtocolVersion,
+    PubAck,
+    Publish,
+    PubRec,
+)
 from thingpass.mqtt.properties import Properties
 from thingpass.mqtt.reason_codes import REASON_BY_CODE, PacketType, permitted
 
@@ -58,6 +67,15 @@ class Outbox:
             return False  # MQTT5 3.1.2.11.4 [MQTT-3.1.2-24]
         self.waiting.append(data)
         return True
+
+    def head_of(self, packet: Publish, payload_size: int) -> bytes | None:
+        """All of the packet before its payload; None: it is larger than the client takes, or any packet."""
+        assert self._version is not None
+        head = encode_publish_head(packet, payload_size, self._version)
+        if head is None:
+            return None
+        most = self._maximum_packet_size
+        return None if most is not None and len(head) + payload_size > most else head
 
     def fits(self, packet: Packet) -> bool:
         """Whether the client takes a packet of this size."""

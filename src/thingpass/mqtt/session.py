@@ -58,6 +58,7 @@ from thingpass.mqtt.packets import (
     Subscribe,
     UnsubAck,
     Unsubscribe,
+    Will,
 )
 from thingpass.mqtt.plain_messages import read_plain_messages
 from thingpass.mqtt.properties import NO_PROPERTIES, Properties
@@ -111,12 +112,15 @@ class Session:
         "protocol_version",
         "session_expiry_interval",
         "state",
+        "will",
     )
 
     def __init__(self, limits: Limits, now: float) -> None:
         self.limits = limits
         self.state = State.AWAITING_CONNECT
         self.connect: Connect | None = None
+        # What is to be said when the connection ends; a DISCONNECT with 0x00 takes it back.
+        self.will: Will | None = None
         self.protocol_version: ProtocolVersion | None = None
         self._is_mqtt5 = False
         self._framing = Framing(limits.maximum_packet_size)
@@ -238,6 +242,7 @@ class Session:
         self._outbox.speak(version)
         connect = decode_connect(cursor, version)
         self.connect = connect
+        self.will = connect.will
         self._outbox.adopt(connect)
         if version is _MQTT_5:
             self._is_mqtt5 = True
@@ -340,6 +345,8 @@ class Session:
         return PingReceived()
 
     def _on_disconnect(self, packet: Disconnect) -> Event | None:
+        if packet.reason_code == ReasonCode.NORMAL_DISCONNECTION:  # [MQTT-3.14.4-3]
+            self.will = None
         properties = packet.properties
         if properties is not None and properties.session_expiry_interval is not None:
             self._on_expiry_changed(properties.session_expiry_interval)
@@ -521,6 +528,28 @@ class Session:
         elif not self._send_message(message, self._heard_at if now is None else now):
             return None
         return packet_id
+
+    def begin_publish(self, topic: str, size: int, qos: int) -> bytes | None:
+        """The beginning of a message whose payload of `size` bytes the caller sends itself.
+
+        It is not queued: send what waits before it, and nothing of `data_to_send` before the payload's end.
+        It cannot be sent again, so QoS 1 and 2 are only for a session that ends with its connection. None:
+        the client's Receive Maximum is used up, or the message is larger than it takes, or than any packet.
+        """
+        if self.state is not _OPEN or (qos and self._outbound.quota <= 0):
+            return None
+        packet_id = self._outbound.new_id() if qos else 0
+        if packet_id is None:
+            return None
+        properties = None
+        if self._subscription_identifiers is not None:
+            identifiers = self._subscription_identifiers.identifiers_for(topic)
+            properties = Properties(subscription_identifier=identifiers) if identifiers else None
+        publish = Publish(False, qos, False, topic, packet_id, properties, b"")
+        head = self._outbox.head_of(publish, size)
+        if head is not None and qos:
+            self._outbound.sent(Outgoing(publish, None))
+        return head
 
     @property
     def backed_up(self) -> bool:

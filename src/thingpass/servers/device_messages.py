@@ -6,19 +6,23 @@ store (attributes) runs as work of its connection, one after the other, in the o
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any, Final, Protocol
 
 import msgspec
 
 from thingpass.clock import Clock
 from thingpass.devices.claiming import ClaimService
+from thingpass.devices.ota_downloads import OtaDownloads
+from thingpass.messaging.rate_limiting import RateLimiter
 from thingpass.messaging.rpc import RpcService
 from thingpass.metrics import Counters
 from thingpass.mqtt.events import MessagePublished
 from thingpass.mqtt.properties import Properties
 from thingpass.mqtt.reason_codes import ReasonCode
+from thingpass.servers.connection_limits import ConnectionLimits
 from thingpass.servers.device_claiming import receive_claim
+from thingpass.servers.device_ota import Downloads, receive_ota_request
 from thingpass.servers.device_payloads import AttributeRequest
 from thingpass.servers.device_topics import Purpose, TopicRequest, find_answer, find_request, is_request_id
 from thingpass.servers.device_transport import DeviceTransport, Handler, RequestHandler
@@ -39,7 +43,9 @@ class MessageServices(msgspec.Struct, frozen=True):
 
     ingest: Ingest
     attributes: AttributeService
+    ota: OtaDownloads
     claims: ClaimService
+    rate_limiter: RateLimiter
     rpc: RpcService
     counters: Counters
     clock: Clock
@@ -50,7 +56,9 @@ class MessageServices(msgspec.Struct, frozen=True):
 class DeviceConnection(Acknowledger, Protocol):
     """What the handlers need of a connection."""
 
+    limits: ConnectionLimits | None  # None: nothing is limited
     transport: DeviceTransport
+    downloads: Downloads | None  # made by the first request for a piece
 
     @property
     def device(self) -> Device: ...
@@ -76,13 +84,22 @@ class DeviceConnection(Acknowledger, Protocol):
         """Ends the connection; MQTT 5 hears why."""
 
     def send_to_device(self, topic: str, payload: bytes, properties: Properties | None = None) -> None: ...
+    async def deliver(self, topic: str, payload: bytes) -> bool:
+        """As `send_to_device`, but waits until the device reads; False: larger than the device takes."""
+
+    async def deliver_in_pieces(self, topic: str, size: int, pieces: AsyncIterator[bytes]) -> bool:
+        """The same for `size` bytes that are never in memory at once; nothing else is sent meanwhile."""
+
     def run_in_order(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs it after the connection's earlier work; reading pauses while too much of it waits."""
 
 
 def receive_message(connection: DeviceConnection, message: MessagePublished) -> None:
     """Routes one message; a payload that cannot be used is refused by the connection."""
-    route = connection.transport.routes.get(message.topic)
+    limits, transport = connection.limits, connection.transport
+    if limits is not None and not limits.admit(message, carries_data=carries_data(transport, message.topic)):
+        return
+    route = transport.routes.get(message.topic)
     try:
         if route is not None:
             route[0](connection, message, route[1])
@@ -90,6 +107,12 @@ def receive_message(connection: DeviceConnection, message: MessagePublished) -> 
             _receive_other(connection, message)
     except PayloadInvalid as error:
         connection.refuse_message(message, error)
+
+
+def carries_data(transport: DeviceTransport, topic: str) -> bool:
+    """Whether what comes on the topic is telemetry or attributes, which have rate limits of their own."""
+    route = transport.routes.get(topic) or transport.find_wildcard(topic)
+    return route is not None and route[0] in _DATA_HANDLERS
 
 
 def _receive_other(connection: DeviceConnection, message: MessagePublished) -> None:
@@ -115,12 +138,16 @@ def _receive_other(connection: DeviceConnection, message: MessagePublished) -> N
 def _telemetry(connection: DeviceConnection, message: MessagePublished, codec: Codec) -> None:
     messages = connection.messages
     samples = codec.parse_telemetry(message.payload, messages.clock.now_ms())
+    if connection.limits is not None:
+        connection.limits.charge_points(sum(len(sample.values) for sample in samples))
     packet_id = message.packet_id
     messages.ingest.append(connection.device.number, samples, connection if packet_id else None, packet_id)
 
 
 def _client_attributes(connection: DeviceConnection, message: MessagePublished, codec: Codec) -> None:
     values = codec.parse_attributes(message.payload)
+    if connection.limits is not None:
+        connection.limits.charge_points(len(values))
     connection.run_in_order(_save_client_attributes(connection, message.packet_id, values))
 
 
@@ -199,6 +226,8 @@ async def _take_rpc_reply(connection: DeviceConnection, packet_id: int, number: 
     connection.acknowledge(packet_id)
 
 
+_DATA_HANDLERS: Final = frozenset({_telemetry, _client_attributes})
+
 HANDLERS: Final[dict[Purpose, Handler]] = {
     Purpose.TELEMETRY: _telemetry,
     Purpose.ATTRIBUTES: _client_attributes,
@@ -211,6 +240,8 @@ answered as an unknown topic."""
 REQUEST_HANDLERS: Final[dict[Purpose, RequestHandler]] = {
     Purpose.ATTRIBUTE_REQUEST: _attribute_request,
     Purpose.RPC_TO_SERVER: _rpc_to_server,
+    Purpose.FIRMWARE: receive_ota_request,
+    Purpose.SOFTWARE: receive_ota_request,
     Purpose.RPC_TO_DEVICE: _rpc_reply,
 }
 """And on one with a number; its id is a decimal number of at most ten digits when it comes here."""

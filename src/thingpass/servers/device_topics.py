@@ -25,8 +25,8 @@ class Purpose(enum.Enum):
     PROVISION = "A new device's identity"
     FIRMWARE = "Firmware in pieces"
     SOFTWARE = "Software in pieces"
-    FIRMWARE_ERROR = "What was wrong with a request for a piece"
-    SOFTWARE_ERROR = "Subscribed by devices; nothing is sent there"
+    FIRMWARE_ERROR = "What was wrong with a request for a piece of firmware, or of software"
+    SOFTWARE_ERROR = "What was wrong with a request for a piece of software"
     GATEWAY_CONNECT = "A device behind a gateway connects"
     GATEWAY_DISCONNECT = "A device behind a gateway disconnects"
     GATEWAY_TELEMETRY = "Telemetry of devices behind a gateway"
@@ -134,6 +134,13 @@ RPC_TO_DEVICE = Topic(
     send="v1/devices/me/rpc/request/{id}",
     subscribe="v1/devices/me/rpc/request/+",
 )
+FIRMWARE_ERROR = Topic(
+    purpose=Purpose.FIRMWARE_ERROR, family="v2", send="v2/fw/error", subscribe="v2/fw/error"
+)
+SOFTWARE_ERROR = Topic(
+    purpose=Purpose.SOFTWARE_ERROR, family="v2", send="v2/sw/error", subscribe="v2/sw/error"
+)
+
 GATEWAY_DISCONNECT = Topic(
     purpose=Purpose.GATEWAY_DISCONNECT,
     family="gateway",
@@ -195,8 +202,8 @@ TOPICS: Final[tuple[Topic, ...]] = (
         send="v2/sw/response/{id}/chunk/{n}",
         subscribe="v2/sw/response/+/chunk/+",
     ),
-    Topic(purpose=Purpose.FIRMWARE_ERROR, family="v2", send="v2/fw/error", subscribe="v2/fw/error"),
-    Topic(purpose=Purpose.SOFTWARE_ERROR, family="v2", subscribe="v2/sw/error"),
+    FIRMWARE_ERROR,
+    SOFTWARE_ERROR,
     Topic(purpose=Purpose.GATEWAY_CONNECT, family="gateway", publish="v1/gateway/connect"),
     GATEWAY_DISCONNECT,
     Topic(purpose=Purpose.GATEWAY_TELEMETRY, family="gateway", publish="v1/gateway/telemetry"),

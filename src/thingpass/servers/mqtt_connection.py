@@ -12,18 +12,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Final
 
 import msgspec
 import structlog
 
 from thingpass.devices.gateways import is_gateway
-from thingpass.errors import ThingpassError
+from thingpass.errors import ThingpassError, Unavailable
 from thingpass.identity.authentication import Authentication
 from thingpass.identity.decisions import Allowed, ConnectAttempt, Refused
 from thingpass.identity.refusal_log import RefusalLog
-from thingpass.identity.refusals import STORE_UNAVAILABLE
+from thingpass.identity.refusals import RATE_LIMIT_EXCEEDED, STORE_UNAVAILABLE
 from thingpass.messaging.presence import (
     CLOSE_CREDENTIALS_CHANGED,
     CLOSE_DEVICE_REMOVED,
@@ -31,6 +31,7 @@ from thingpass.messaging.presence import (
     Connection,
     Presence,
 )
+from thingpass.messaging.rate_limiting import Breach
 from thingpass.mqtt.errors import TimedOut
 from thingpass.mqtt.events import (
     ConnectReceived,
@@ -45,10 +46,15 @@ from thingpass.mqtt.events import (
 )
 from thingpass.mqtt.packets import Connect, ProtocolVersion
 from thingpass.mqtt.properties import Properties
-from thingpass.mqtt.reason_codes import ReasonCode
+from thingpass.mqtt.reason_codes import ReasonCode, describe
 from thingpass.mqtt.session import Limits, Session
+from thingpass.servers import connection_ends
+from thingpass.servers.connection_ends import END_BY_CLOSE_REASON, End
+from thingpass.servers.connection_limits import ConnectionLimits
 from thingpass.servers.deadlines import DeadlineWheel
+from thingpass.servers.device_life import DeviceLife, last_will
 from thingpass.servers.device_messages import MessageServices, receive_message
+from thingpass.servers.device_ota import Downloads
 from thingpass.servers.device_transport import DeviceTransport
 from thingpass.servers.device_transports import DEFAULT, DeviceTransports
 from thingpass.servers.gateway_session import GatewayServices, GatewaySession
@@ -71,6 +77,7 @@ stdlib_log = logging.getLogger(__name__)
 MOST_UNACKNOWLEDGED: Final = 2_000  # MQTT 3 has no Receive Maximum; above this the peer has to wait
 MOST_UNSENT_BYTES: Final = 1_048_576  # a peer that asks and does not read its answers is not read either
 MOST_WORK_WAITING: Final = 100
+UNREAD_S: Final = 300.0  # how long a peer may take to read what is sent by pieces, a piece at a time
 LINGER_S: Final = 1.0  # how long a goodbye may take to reach the peer
 REFUSAL_HEARD_S: Final = 0.1  # how long a refused client has for reading why, before we end the connection
 
@@ -83,6 +90,8 @@ STORE_IS_BEHIND: Final = 2
 UNACKNOWLEDGED: Final = 4
 UNSENT: Final = 8
 WORK_WAITS: Final = 16
+STREAMING: Final = 32
+RATE_LIMITED: Final = 64
 
 _CLOSE_REASONS: Final = {
     CLOSE_TAKEN_OVER: ReasonCode.SESSION_TAKEN_OVER,
@@ -104,6 +113,7 @@ class ConnectionServices(msgspec.Struct, frozen=True, kw_only=True):
     authentication: Authentication
     refusal_log: RefusalLog
     presence: Presence
+    life: DeviceLife
     messages: MessageServices
     transports: DeviceTransports
     provisioning: ProvisioningDesk
@@ -122,6 +132,7 @@ class MqttConnection:
         "_connection",
         "_device",
         "_device_session",
+        "_end",
         "_endpoint",
         "_evidence",
         "_fd",
@@ -134,7 +145,10 @@ class MqttConnection:
         "_services",
         "_session",
         "_subscriptions",
+        "_until_sent",
         "_work",
+        "downloads",
+        "limits",
         "transport",
         "wheel_slot",
     )
@@ -158,13 +172,17 @@ class MqttConnection:
         self._connection: Connection | None = None
         self._device_session: MqttDeviceSession | None = None  # once something is sent to it unasked
         self._gateway: GatewaySession | None = None  # once a gateway speaks of devices behind it
+        self._end: tuple[End, str] | None = None  # how it ended, and what was seen
         self._subscriptions = Subscriptions()
         self._flushing = False
         self._paused = 0
         self._closed = False
         self._linger_until: float | None = None
         self._work: OrderedWork | None = None
+        self._until_sent: asyncio.Future[None] | None = None
+        self.downloads: Downloads | None = None
         self._provisioning: ProvisioningSession | None = None
+        self.limits: ConnectionLimits | None = None  # only where limits are set
         self.transport = DEFAULT
         self.wheel_slot = 0
 
@@ -189,6 +207,7 @@ class MqttConnection:
             self._close(error.reason)
         except Exception:
             log.exception("connection.failed", device=self._device_name)
+            self._ends(connection_ends.SERVER_FAILED)
             self._close("internal error")
 
     def _read_some(self) -> None:
@@ -248,6 +267,10 @@ class MqttConnection:
         """Sends what the session has queued; closes behind its goodbye."""
         if self._closed or self._linger_until is not None:
             return
+        if self._paused & STREAMING:  # the session's packets wait for the end of this one
+            if self._session.closing:
+                self._close("ended within a packet")
+            return
         try:
             data = self._session.data_to_send()
             if data and not self._endpoint.write(data):
@@ -273,6 +296,8 @@ class MqttConnection:
             self._close(error.reason)
             return
         self._services.loop.remove_writer(self._fd)
+        if self._until_sent is not None and not self._until_sent.done():
+            self._until_sent.set_result(None)
         self._resume(UNSENT)
         self._send()
 
@@ -383,11 +408,17 @@ class MqttConnection:
             connected_at_ms=services.messages.clock.now_ms(),
         )
         services.presence.opened(self._connection, self.end)
+        meters = services.messages.rate_limiter.meters_for(allowed.device, services.loop.time())
+        if meters is not None:
+            can_refuse = connect.protocol_version is ProtocolVersion.MQTT_5
+            counters = services.messages.counters
+            self.limits = ConnectionLimits(self, meters, counters, can_refuse=can_refuse)
         services.messages.counters.connects_accepted += 1
         # After `opened`, which ends the device's earlier connection: that one may leave a session.
         resumed = services.kept_sessions.take(
             allowed.device.id, self._connection.client_id, clean_start=connect.clean_start
         )
+        services.life.came(self._connection, self, resumed=resumed is not None)
         held_back = self._session.accept(
             services.loop.time(),
             assigned_client_id=assigned,
@@ -407,9 +438,10 @@ class MqttConnection:
     # What the peer asks
 
     def _subscribe_requested(self, event: SubscribeRequested) -> None:
-        self._session.grant(
-            event.packet_id, self._subscriptions.subscribe(event.subscriptions, self.transport)
-        )
+        if self.limits is not None:
+            self.limits.charge()
+        codes = self._subscriptions.subscribe(event.subscriptions, self.transport)
+        self._session.grant(event.packet_id, codes)
         for purpose in self._subscriptions.unasked(event.subscriptions, self.transport):
             self._make_device_session().subscribed(purpose)
 
@@ -441,11 +473,17 @@ class MqttConnection:
         """The session has done what there was to do."""
 
     def _disconnected(self, event: Disconnected) -> None:
+        if event.reason_code == ReasonCode.NORMAL_DISCONNECTION:
+            self._ends(connection_ends.GOODBYE)
+        else:
+            self._ends(connection_ends.GOODBYE_WITH_REASON, describe(event.reason_code).rstrip("."))
         self._close("device said goodbye")
 
     def _session_failed(self, event: SessionFailed) -> None:
         error = event.error
-        if isinstance(error, TimedOut) and (self._device is not None or self._provisioning is not None):
+        silent = isinstance(error, TimedOut)
+        self._ends(connection_ends.SILENT if silent else connection_ends.PROTOCOL_BROKEN, error.seen)
+        if silent and (self._device is not None or self._provisioning is not None):
             log.info("connection.silent", device=self._device_name, seen=error.seen)
             return
         fault = mqtt_fault(error, connect_timeout_s=self._services.limits.connect_timeout_s)
@@ -517,6 +555,7 @@ class MqttConnection:
         if message.packet_id and (self.speaks_mqtt5 or self.transport.acknowledges_bad_payloads):
             self._session.acknowledge(message.packet_id, ReasonCode.PAYLOAD_FORMAT_INVALID, error.sentence)
         else:
+            self._ends(connection_ends.MESSAGE_REFUSED, error.sentence)
             self._session.disconnect(ReasonCode.PAYLOAD_FORMAT_INVALID, error.sentence)
 
     def disconnect(self, reason_code: ReasonCode, sentence: str) -> None:
@@ -524,6 +563,75 @@ class MqttConnection:
 
     def send_to_device(self, topic: str, payload: bytes, properties: Properties | None = None) -> None:
         self.publish_to_device(topic, payload, properties=properties)
+
+    async def deliver(self, topic: str, payload: bytes) -> bool:
+        """A client that acknowledges too slowly gets it at QoS 0: nothing is lost on one connection."""
+        if self._paused & UNSENT:
+            await self._wait_until_sent()
+        session = self._session
+        behind = session.send_quota <= 0 or session.backed_up
+        qos = 0 if behind else self._subscriptions.qos_for(topic)
+        if self._closed or session.closing:
+            return True  # nobody is left who could be told otherwise
+        if session.publish(topic, payload, qos) is None:
+            return False
+        self.messages.counters.messages_sent += 1
+        self._send()
+        return True
+
+    async def deliver_in_pieces(self, topic: str, size: int, pieces: AsyncIterator[bytes]) -> bool:
+        """Reading pauses, so that what the session would have to say meanwhile stays little."""
+        if self._paused & UNSENT:
+            await self._wait_until_sent()
+        session = self._session
+        # What is never whole cannot be sent again, as QoS 1 would want it of a session that outlives this.
+        behind = session.send_quota <= 0 or session.session_expiry_interval > 0
+        qos = 0 if behind else self._subscriptions.qos_for(topic)
+        if self._closed or session.closing:
+            return True
+        # Read before the packet begins: a package that is gone can still be told by an error.
+        piece: bytes | None = await anext(pieces)
+        head = session.begin_publish(topic, size, qos)
+        if head is None:
+            return False
+        self.messages.counters.messages_sent += 1
+        self._send()  # what the session has said before goes before
+        self._pause(STREAMING)
+        try:
+            self._write(head)
+            while piece is not None and not self._closed:
+                self._write(piece)
+                await self._wait_until_sent()
+                piece = await anext(pieces, None)
+        except BaseException:
+            self._close("a packet could not be sent to its end")
+            raise
+        self._resume(STREAMING)
+        self._send()
+        return True
+
+    def _write(self, data: bytes) -> None:
+        if self._closed:
+            return
+        try:
+            if not self._endpoint.write(data):
+                self._services.loop.add_writer(self._fd, self._writable)
+        except ChannelFailed as error:
+            self._close(error.reason)
+
+    async def _wait_until_sent(self) -> None:
+        """Raises Unavailable when the peer does not read."""
+        if self._closed or not self._endpoint.unsent_bytes:
+            await asyncio.sleep(0)  # others get their turn
+            return
+        self._until_sent = self._services.loop.create_future()
+        try:
+            async with asyncio.timeout(UNREAD_S):
+                await self._until_sent
+        except TimeoutError as error:
+            raise Unavailable(f"The device read nothing for {UNREAD_S:g} s.") from error
+        finally:
+            self._until_sent = None
 
     def run_in_order(self, work: Coroutine[Any, Any, None]) -> None:
         if self._work is None:
@@ -541,9 +649,11 @@ class MqttConnection:
     def _work_failed(self, error: Exception) -> None:
         if isinstance(error, ThingpassError):
             log.warning("connection.work_failed", device=self._device_name, problem=error.sentence)
+            self._ends(connection_ends.NOT_STORED)
             self._end_with(ReasonCode.SERVER_UNAVAILABLE, NOT_STORED)
         else:
             log.error("connection.failed", device=self._device_name, exc_info=error)
+            self._ends(connection_ends.SERVER_FAILED)
             self._end_with(ReasonCode.UNSPECIFIED_ERROR, None)
 
     # What `devices.states` asks
@@ -591,6 +701,7 @@ class MqttConnection:
                 self._services.loop.call_soon(self._flush)
         elif session.backed_up or self._endpoint.unsent_bytes > MOST_UNSENT_BYTES:
             log.info("connection.too_far_behind", device=self._device_name)
+            self._ends(connection_ends.TOO_FAR_BEHIND)
             self._end_with(ReasonCode.QUOTA_EXCEEDED, TOO_FAR_BEHIND)
         else:
             log.info("message.too_large", device=self._device_name, topic=topic, size_bytes=len(payload))
@@ -599,6 +710,28 @@ class MqttConnection:
     def _flush(self) -> None:
         self._flushing = False
         self._send()
+
+    # What `connection_limits` needs of a connection, beside `time`
+
+    def hold_reading(self, seconds: float) -> None:
+        if not self._paused & RATE_LIMITED and not self._closed:
+            self._pause(RATE_LIMITED)
+            self._services.loop.call_later(seconds, self._hold_ended)
+
+    def _hold_ended(self) -> None:
+        if self._closed or self.limits is None:
+            return
+        if debt_s := self.limits.debt_s():
+            self._services.loop.call_later(debt_s, self._hold_ended)
+            return
+        self._resume(RATE_LIMITED)
+        self._ready_again()  # at once: its keep alive may have run out while nobody read it
+
+    def end_for_rate(self, sentence: str) -> None:
+        self._end_with(ReasonCode.MESSAGE_RATE_TOO_HIGH, sentence)
+
+    def record_breach(self, breach: Breach) -> None:
+        self._record(Fault(RATE_LIMIT_EXCEEDED, {"name": breach.name, "limit": breach.limit}))
 
     # `telemetry.ingest` reports
 
@@ -616,6 +749,7 @@ class MqttConnection:
 
     def not_stored(self, packet_ids: list[int], error: ThingpassError) -> None:
         """Nothing is acknowledged: the device sends its messages again, to a server that can store them."""
+        self._ends(connection_ends.NOT_STORED)
         self._end_with(ReasonCode.SERVER_UNAVAILABLE, NOT_STORED)
 
     # Ending
@@ -642,11 +776,13 @@ class MqttConnection:
 
     def end(self, reason: str) -> None:
         """Ends the connection from the server's side, for one of presence's reasons."""
+        self._ends(END_BY_CLOSE_REASON[reason])
         if reason != CLOSE_TAKEN_OVER:
             self._session.session_expiry_interval = 0  # nobody has a right to this session any more
         self._end_with(_CLOSE_REASONS[reason], None)
 
     def end_for_shutdown(self) -> None:
+        self._ends(connection_ends.SERVER_STOPPED)
         self._end_with(ReasonCode.SERVER_SHUTTING_DOWN, None)
 
     def _end_with(self, code: ReasonCode, sentence: str | None) -> None:
@@ -681,17 +817,28 @@ class MqttConnection:
         if not self._endpoint.discard():
             self._close("goodbye")
 
+    def _ends(self, end: End, seen: str = "") -> None:
+        """Why the connection is about to end; the first cause counts."""
+        if self._end is None:
+            self._end = (end, seen)
+
     def _leave(self) -> None:
         """The device is no longer connected here."""
         if self._gateway is not None:
             self._gateway.close()
             self._gateway = None
-        if self._connection is not None:
-            self._services.presence.closed(self._connection)
+        connection, session = self._connection, self._session
+        if connection is not None:
             self._connection = None
+            self._services.presence.closed(connection)
+            end, seen = self._end or (connection_ends.NETWORK_LOST, "")
+            will = last_will(session.will, session_expiry_s=session.session_expiry_interval)
+            self._services.life.left(connection, self, end, seen, will)
         if self._provisioning is not None:
             self._provisioning.close()
             self._provisioning = None
+        if self.limits is not None:
+            self.limits.ended()
         self._leave_session()
 
     def _leave_session(self) -> None:
@@ -722,6 +869,7 @@ class MqttConnection:
             log.debug("connection.closed", device=self._device_name, why=why)
 
     def close_now(self) -> None:
+        self._ends(connection_ends.SERVER_STOPPED)
         self._close("server stops")
 
     @property

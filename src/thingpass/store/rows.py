@@ -13,6 +13,10 @@ CREDENTIALS_MQTT_BASIC = "MQTT_BASIC"
 TRANSPORT_DEFAULT = "DEFAULT"
 TRANSPORT_MQTT = "MQTT"
 
+OTA_FIRMWARE = "FIRMWARE"
+OTA_SOFTWARE = "SOFTWARE"
+OTA_KINDS = (OTA_FIRMWARE, OTA_SOFTWARE)
+
 PROVISION_DISABLED = "DISABLED"
 PROVISION_ALLOW_CREATE = "ALLOW_CREATE_NEW_DEVICES"
 PROVISION_CHECK = "CHECK_PRE_PROVISIONED_DEVICES"
@@ -24,6 +28,11 @@ class JsonText(str):
 
     __slots__ = ()
 
+
+EventDetail: TypeAlias = str | int | bool
+
+INACTIVITY_TIMEOUT = ("SERVER_SCOPE", "inactivityTimeout")
+"""Scope and key of the attribute by which people say how long a device may be silent."""
 
 Value: TypeAlias = bool | int | float | str | JsonText
 """What a data point or an attribute may hold: BOOLEAN, LONG (64 bits), DOUBLE, STRING, JSON."""
@@ -114,6 +123,8 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     customer_id: str | None = None
     additional_info_json: str | None = None
     version: int = 1
+    firmware_id: str | None = None  # its own OTA packages; None: its profile's
+    software_id: str | None = None
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
@@ -194,6 +205,120 @@ class Attribute(msgspec.Struct, frozen=True):
     key: str
     value: Value
     updated_at_ms: int
+
+
+class OtaData(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a package's bytes; the bytes themselves are read in pieces."""
+
+    file_name: str
+    content_type: str
+    size: int
+    algorithm: str  # a key of `store.checksums.ALGORITHMS`
+    checksum: str  # lower-case hexadecimal
+
+
+class OtaPackage(msgspec.Struct, frozen=True, kw_only=True):
+    """Firmware or software for devices: bytes kept here, or a URL where the device finds them."""
+
+    id: str
+    created_at_ms: int
+    tenant_id: str
+    profile_id: str | None  # None: for devices of every profile
+    kind: str  # OTA_...
+    title: str
+    version: str
+    tag: str | None = None
+    url: str | None = None
+    additional_info_json: str | None = None
+    data: OtaData | None = None  # None: a URL, or nothing was uploaded yet
+
+
+class OtaPackagePage(msgspec.Struct, frozen=True):
+    """One page of a list. `total` counts all rows that match."""
+
+    rows: tuple[OtaPackage, ...]
+    total: int
+
+
+class OtaTarget(msgspec.Struct, frozen=True, kw_only=True):
+    """A device that may have to be told of a package, and what it was told last."""
+
+    device_id: str
+    device_number: int
+    kind: str
+    since_ms: int  # when the assignment changed
+    package: OtaPackage | None  # None: it has none any more
+    told: dict[str, Value]  # its shared attributes, of the keys that were asked for
+    change_id: int = 0  # of its own change; 0: it is one of a rollout
+
+
+class OtaAnnouncement(msgspec.Struct, frozen=True, kw_only=True):
+    """What a device is told: shared attributes that go and come, in one transaction."""
+
+    target: OtaTarget
+    removed: tuple[str, ...]
+    values: dict[str, Value]
+
+
+class OtaRollout(msgspec.Struct, frozen=True, kw_only=True):
+    """A profile's package on its way to the profile's devices."""
+
+    id: int
+    tenant_id: str
+    profile_id: str
+    profile_name: str
+    kind: str
+    package_id: str | None  # None: it was taken away
+    created_at_ms: int
+    devices: int | None  # None: not counted yet
+    after_number: int
+    done: int
+    told: int
+    ended_at_ms: int | None
+
+
+class DeviceState(msgspec.Struct, frozen=True, kw_only=True):
+    """What the server knows of a device by itself. A time is None when it never came to that."""
+
+    device_id: str
+    device_number: int
+    device_created_at_ms: int
+    active: bool
+    connected: bool
+    changed_at_ms: int | None  # when `active` changed last
+    connected_at_ms: int | None
+    disconnected_at_ms: int | None
+    activity_at_ms: int | None
+    alarm_at_ms: int | None
+    inactivity_timeout: Value | None  # the attribute INACTIVITY_TIMEOUT, whatever people wrote there
+
+
+class DeviceStateChange(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a device. A time that is None stays as it is stored."""
+
+    device_id: str
+    active: bool
+    connected: bool
+    changed_at_ms: int | None = None
+    connected_at_ms: int | None = None
+    disconnected_at_ms: int | None = None
+    activity_at_ms: int | None = None
+    alarm_at_ms: int | None = None
+
+
+class DeviceEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that happened to a device, for people to read later."""
+
+    id: int = 0  # the store's; counts up. 0 before the event is stored
+    device_id: str
+    at_ms: int
+    kind: str
+    sentence: str
+    details: dict[str, EventDetail]
+    payload: bytes | None = None
+
+    def __repr__(self) -> str:
+        return f"DeviceEvent({self.id}, {self.device_id!r}, {self.at_ms}, {self.kind!r})"
 
 
 class RpcCall(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,7 +21,16 @@ from thingpass.store.rows import (
     DataPoint,
     Device,
     DeviceCredentials,
+    DeviceEvent,
     DeviceProfile,
+    DeviceState,
+    DeviceStateChange,
+    OtaAnnouncement,
+    OtaData,
+    OtaPackage,
+    OtaPackagePage,
+    OtaRollout,
+    OtaTarget,
     Page,
     ProfileName,
     ProfilePage,
@@ -213,6 +222,130 @@ class AttributeStore(Protocol):
     ) -> list[Attribute]: ...
 
 
+class OtaUpload(Protocol):
+    """A package's bytes on their way into the store; they are nothing to anybody before `commit`."""
+
+    @property
+    def size(self) -> int: ...
+    async def write(self, data: bytes) -> None:
+        """Raises Unavailable (code `store-full` when the disk is)."""
+
+    async def checksum(self, algorithm: str) -> str:
+        """Of what was written, in lower-case hexadecimal; `algorithm` is one of `store.checksums`."""
+
+    async def commit(self, data: OtaData) -> OtaPackage:
+        """Durable with its row. Raises NotFound, and Invalid when the package has data already."""
+
+    async def discard(self) -> None:
+        """Forgets what was written; after `commit` it does nothing."""
+
+
+class OtaPackageStore(Protocol):
+    async def add_ota_package(self, package: OtaPackage) -> None:
+        """Raises AlreadyExists("ota_packages.title") when title and version are taken."""
+
+    async def update_ota_package(self, package: OtaPackage) -> OtaPackage:
+        """Its additional information; nothing else of a package changes. Raises NotFound."""
+
+    async def remove_ota_package(self, package_id: str) -> None:
+        """With its bytes. Raises NotFound, and Invalid while a device or a profile has it."""
+
+    async def find_ota_package(self, package_id: str) -> OtaPackage | None: ...
+    async def find_ota_package_of_device(self, device_id: str, kind: str) -> OtaPackage | None:
+        """Its own, else that of its profile."""
+
+    async def list_ota_packages(
+        self,
+        tenant_id: str,
+        *,
+        limit: int,
+        offset: int = 0,
+        text_search: str | None = None,  # a part of the title
+        sort_by: str = "created_at_ms",  # or "title", "version", "kind", "size"
+        descending: bool = False,
+        fitting: tuple[str, str] | None = None,  # (profile id, kind): only what its devices could be given
+    ) -> OtaPackagePage: ...
+    async def begin_ota_upload(self, package_id: str) -> OtaUpload: ...
+    async def read_ota_data(self, package_id: str, offset: int, size: int) -> bytes:
+        """Less than `size` at the end. Raises NotFound when there is no such package or it has no bytes."""
+
+    async def count_devices_without_ota_package(self, profile_id: str, kind: str) -> int:
+        """Devices of the profile that have none of their own, and so follow the profile's."""
+
+
+class OtaRolloutStore(Protocol):
+    """What is still to be told to devices; noted in the transaction that changes an assignment."""
+
+    async def list_ota_changes(self, keys: Sequence[str], *, limit: int) -> tuple[OtaTarget, ...]:
+        """Devices that changed by themselves, oldest first, with those of `keys` that they were told."""
+
+    async def find_ota_rollout(self) -> OtaRollout | None:
+        """The oldest that has not ended."""
+
+    async def list_ota_targets(
+        self, rollout: OtaRollout, keys: Sequence[str], *, limit: int
+    ) -> tuple[OtaTarget, ...]:
+        """The next devices of a rollout; none: all were looked at."""
+
+    async def save_ota_announcements(
+        self,
+        announcements: Sequence[OtaAnnouncement],
+        *,
+        at_ms: int,
+        looked_at: Sequence[OtaTarget],
+        rollout: OtaRollout | None = None,
+    ) -> None:
+        """Shared attributes and progress in one transaction; devices that are gone are passed over.
+
+        `looked_at` are all targets of the page; none for a rollout: it has ended.
+        """
+
+    async def list_ota_rollouts(self, tenant_id: str, *, limit: int) -> tuple[OtaRollout, ...]:
+        """Newest first; of those that ended, the newest hundred of a profile are kept."""
+
+
+class DeviceStateStore(Protocol):
+    async def save_device_states(self, changes: Sequence[DeviceStateChange], *, alive_at_ms: int) -> None:
+        """Stores what became of devices, and that the server ran at `alive_at_ms`.
+
+        Devices that do not exist are passed over.
+        """
+
+    async def find_device_state(self, device_id: str) -> DeviceState | None:
+        """None for a device that does not exist; one that was never heard of is not active."""
+
+    async def find_device_states(self, device_ids: Sequence[str]) -> list[DeviceState]:
+        """As `find_device_state`, for many; those that do not exist are left out."""
+
+    async def list_active_states(self, *, limit: int, after_number: int = 0) -> list[DeviceState]:
+        """Devices that are stored as active, by number; the next page begins after the last one's."""
+
+    async def end_open_connections(self, *, kind: str, sentence: str, at_ms: int | None = None) -> int:
+        """Notes of every device that is stored as connected that it is not, with an event; gives how many.
+
+        They ended at `at_ms`; None: when the server was last known to run.
+        """
+
+
+class DeviceEventStore(Protocol):
+    async def append_device_events(self, events: Sequence[DeviceEvent], *, kept: int) -> None:
+        """In this order; of each device the newest `kept` stay. Devices that do not exist are passed over."""
+
+    async def list_device_events(
+        self,
+        device_id: str,
+        *,
+        limit: int,
+        before_id: int | None = None,
+        kind: str | None = None,
+        since_ms: int = 0,
+    ) -> list[DeviceEvent]:
+        """Newest first; the next page begins before the last one's id."""
+
+    async def remove_device_events(self, *, before_ms: int, limit: int) -> int:
+        """Removes at most `limit` of the oldest, as far as they are older; gives how many."""
+
+
 class RpcStore(Protocol):
     """Calls to devices that outlive the server. They go with their device."""
 
@@ -249,6 +382,10 @@ class Store(
     ClaimStore,
     SeriesStore,
     AttributeStore,
+    OtaPackageStore,
+    OtaRolloutStore,
+    DeviceStateStore,
+    DeviceEventStore,
     RpcStore,
     Protocol,
 ):

@@ -248,6 +248,13 @@ ChannelFactory = Callable[[SSL.Context, socket.socket], Channel]
 channel_factory: ChannelFactory
 """The better channel that this version of the binding allows."""
 
+
+def client_channel(context: SSL.Context, sock: socket.socket) -> Channel:
+    """The same from the side that connects."""
+    kind = DirectChannel if _direct_is_possible() else PublicChannel
+    return kind(context, sock, server=False)
+
+
 if _direct_is_possible():
     _LIB: Any = vars(SSL)["_lib"]
     _FFI: Any = vars(SSL)["_ffi"]

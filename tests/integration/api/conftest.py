@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -21,15 +22,19 @@ from thingpass.devices.activation import UserAccounts
 from thingpass.devices.claiming import ClaimService
 from thingpass.devices.customers import CustomerService
 from thingpass.devices.devices import DeviceService
+from thingpass.devices.events import DeviceEvents
+from thingpass.devices.ota import make_ota
+from thingpass.devices.ota_checks import check_assignable
 from thingpass.devices.profiles import ProfileService
 from thingpass.devices.provisioning import ProvisioningService
+from thingpass.devices.states import DeviceStateService
 from thingpass.devices.tenants import ensure_default_tenant, new_profile
 from thingpass.devices.users import UserService
 from thingpass.identity.refusal_log import RefusalLog
 from thingpass.messaging.presence import Presence
 from thingpass.messaging.rpc import RpcService
 from thingpass.metrics import Counters
-from thingpass.settings import ApiSettings, DeviceSettings
+from thingpass.settings import ApiSettings, DeviceSettings, OtaSettings
 from thingpass.store.rows import Device, Tenant, User
 from thingpass.store.sqlite.store import SqliteStore
 from thingpass.telemetry.attributes import AttributeService
@@ -100,6 +105,19 @@ async def api(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Api]:
     counters, refusal_log, devices = Counters(), RefusalLog(), DeviceService(store, bus, clock)
     ingest = Ingest(store)
     await ingest.start()
+    profiles = ProfileService(store, bus, clock, check_package=partial(check_assignable, store))
+    ota = make_ota(
+        OtaSettings(maximum_package_bytes=1_000_000),
+        store=store,
+        devices=devices,
+        profiles=profiles,
+        ingest=ingest,
+        bus=bus,
+        clock=clock,
+        counters=counters,
+    )
+    rpc = RpcService(store, clock, counters, kept_for_s=3600)
+    events = DeviceEvents(store, bus, clock, DeviceSettings())
     rpc = RpcService(store, clock, counters := Counters(), kept_for_s=3600)
     services = Services(
         settings=ApiSettings(),
@@ -108,7 +126,7 @@ async def api(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Api]:
         local_secret=load_or_make_local_secret(tmp_path / "data"),
         store=store,
         devices=devices,
-        profiles=ProfileService(store, bus, clock),
+        profiles=profiles,
         users=users,
         accounts=UserAccounts(store, users, clock),
         customers=CustomerService(store, bus, clock),
@@ -117,6 +135,9 @@ async def api(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Api]:
         ingest=ingest,
         latest=LatestValues(store),
         series=SeriesService(store),
+        ota=ota,
+        device_states=DeviceStateService(store, bus, clock, events, DeviceSettings()),
+        device_events=events,
         attributes=AttributeService(store, clock, bus=bus),
         rpc=rpc,
         bus=bus,
@@ -139,6 +160,7 @@ async def api(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Api]:
     yield made
     await made.nobody.aclose()
     await made.admin.aclose()
+    await ota.stop()
     await rpc.close()
     await ingest.stop()
     await bus.close()

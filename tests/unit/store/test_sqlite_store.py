@@ -55,7 +55,8 @@ class TestDirectory:
         await append(store, 1, (1, {"a": 1}))
         await store.fold_all()
         assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
-        files = list((tmp_path / "data").iterdir())
+        assert stat.S_IMODE((tmp_path / "data" / "ota").stat().st_mode) == 0o700
+        files = [path for path in (tmp_path / "data").iterdir() if path.is_file()]
         assert {"thingpass.db", "thingpass.db-wal", "series.db", "thingpass.lock"} <= {
             file.name for file in files
         }

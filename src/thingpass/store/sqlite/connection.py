@@ -46,6 +46,11 @@ _TAKEN: Final[Mapping[str, tuple[str, str]]] = {
     ),
     "devices.id": ("devices.id", "This device exists already."),
     "devices.tenant_id, devices.name": ("devices.name", "A device with this name exists already."),
+    "ota_packages.id": ("ota_packages.id", "This package exists already."),
+    "ota_packages.tenant_id, ota_packages.title, ota_packages.version": (
+        "ota_packages.title",
+        "A package with this title and version exists already.",
+    ),
     "credentials.id": ("credentials.id", "These credentials exist already."),
     "credentials.credentials_id": (
         "credentials.credentials_id",

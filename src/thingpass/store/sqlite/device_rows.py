@@ -10,9 +10,9 @@ from thingpass.store.sqlite.connection import Row
 
 COLUMNS: Final = (
     "d.id, d.number, d.created_at_ms, d.tenant_id, d.profile_id, p.name, d.name, d.label, d.customer_id,"
-    " d.additional_info_json, d.version"
+    " d.additional_info_json, d.version, d.firmware_id, d.software_id"
 )
-COLUMN_COUNT: Final = 11
+COLUMN_COUNT: Final = 13
 
 
 def read_device(row: Row) -> Device:
@@ -32,4 +32,6 @@ def read_device(row: Row) -> Device:
         customer_id=row[8],
         additional_info_json=row[9],
         version=row[10],
+        firmware_id=row[11] and sys.intern(row[11]),
+        software_id=row[12] and sys.intern(row[12]),
     )

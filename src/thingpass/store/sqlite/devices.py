@@ -43,7 +43,7 @@ class Devices(Part):
         return await self._database.write(add)
 
     async def update_device(self, device: Device) -> Device:
-        """Stores name, label, profile, customer and additional information under the next version.
+        """Stores name, label, profile, customer, packages and additional information under the next version.
 
         `device.version` is the version that was read; another one in the store means that somebody else
         changed the device since: ThingpassError with the code `version-conflict`.
@@ -61,7 +61,8 @@ class Devices(Part):
                 )
             connection.execute(
                 "UPDATE devices SET profile_id = ?, name = ?, label = ?, customer_id = ?,"
-                " additional_info_json = ?, search_text = ?, version = version + 1 WHERE id = ?",
+                " additional_info_json = ?, search_text = ?, firmware_id = ?, software_id = ?,"
+                " version = version + 1 WHERE id = ?",
                 (
                     device.profile_id,
                     device.name,
@@ -69,6 +70,8 @@ class Devices(Part):
                     device.customer_id,
                     device.additional_info_json,
                     _search_text(device),
+                    device.firmware_id,
+                    device.software_id,
                     device.id,
                 ),
             )
@@ -140,7 +143,8 @@ class Devices(Part):
 def _insert_device(connection: apsw.Connection, device: Device) -> None:
     connection.execute(
         "INSERT INTO devices (id, created_at_ms, tenant_id, profile_id, name, label, customer_id,"
-        " additional_info_json, version, search_text) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " additional_info_json, version, search_text, firmware_id, software_id)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             device.id,
             device.created_at_ms,
@@ -152,6 +156,8 @@ def _insert_device(connection: apsw.Connection, device: Device) -> None:
             device.additional_info_json,
             device.version,
             _search_text(device),
+            device.firmware_id,
+            device.software_id,
         ),
     )
 

@@ -11,8 +11,13 @@ from thingpass.store.sqlite.claims import Claims
 from thingpass.store.sqlite.credentials import CredentialRows
 from thingpass.store.sqlite.customers import Customers
 from thingpass.store.sqlite.database import Database
+from thingpass.store.sqlite.device_events import DeviceEvents
+from thingpass.store.sqlite.device_states import DeviceStates
 from thingpass.store.sqlite.devices import Devices
 from thingpass.store.sqlite.directory import DATABASE, DirectoryLock, prepare_directory
+from thingpass.store.sqlite.ota_packages import OtaPackages
+from thingpass.store.sqlite.ota_rollouts import OtaRollouts
+from thingpass.store.sqlite.package_files import PackageFiles
 from thingpass.store.sqlite.profiles import Profiles
 from thingpass.store.sqlite.rpc_calls import RpcCalls
 from thingpass.store.sqlite.series import Series
@@ -21,7 +26,20 @@ from thingpass.store.sqlite.users import Users
 
 
 class SqliteStore(
-    Series, Tenants, Users, Customers, Profiles, Devices, CredentialRows, Claims, Attributes, RpcCalls
+    Series,
+    Tenants,
+    Users,
+    Customers,
+    Profiles,
+    Devices,
+    CredentialRows,
+    Claims,
+    Attributes,
+    OtaPackages,
+    OtaRollouts,
+    DeviceStates,
+    DeviceEvents,
+    RpcCalls,
 ):
     """Everything in one directory; see `store.store.Store` for what the methods promise.
 
@@ -50,6 +68,7 @@ class SqliteStore(
             unfolded_messages=unfolded_messages,
             fold_after_s=fold_after_s,
         )
+        self._files = PackageFiles(directory)
         self._directory = directory
         self._lock = DirectoryLock(directory)
 
@@ -58,6 +77,7 @@ class SqliteStore(
         self._lock.acquire()
         try:
             self._database.open()
+            self.open_packages()
             await self.open_series()
         except BaseException:
             await self.close()
@@ -65,6 +85,7 @@ class SqliteStore(
 
     async def close(self) -> None:
         await self.close_series()
+        await self._files.close()
         await self._database.close()
         self._lock.release()
 
