@@ -825,7 +825,8 @@ class MqttConnection:
     def _leave(self) -> None:
         """The device is no longer connected here."""
         if self._gateway is not None:
-            self._gateway.close()
+            stopped = self._end is not None and self._end[0] is connection_ends.SERVER_STOPPED
+            self._gateway.close(connection_ends.SERVER_STOPPED if stopped else connection_ends.GATEWAY_LEFT)
             self._gateway = None
         connection, session = self._connection, self._session
         if connection is not None:
