@@ -374,6 +374,27 @@ def test_devices_are_claimed_through_it(gateway: Gateway) -> None:
 # Bounds
 
 
+def test_limits_of_what_it_sends_for_its_devices(start: Callable[..., RunningServer]) -> None:
+    limits = {
+        "THINGPASS_LIMIT_GATEWAY_TELEMETRY_MESSAGES": "2:600",
+        "THINGPASS_LIMIT_GATEWAY_DEVICE_TELEMETRY_MESSAGES": "1:600",
+    }
+    server = start("--mqtt-port", "0", environ=limits)
+    gateway, name = make_gateway(server), new_name()
+    with gateway.open() as client:
+        codes = []
+        for number in range(3):
+            gateway.say(client, g.TELEMETRY, {name: [{"a": number}]})
+            codes.append(acknowledgement(client)[0])
+        assert codes == [0, 0, 0x97]
+        assert g.latest(server, name) == {"a": 1}
+        for code in (0, 0x97):  # the gateway's own are counted apart
+            gateway.say(client, "v1/devices/me/telemetry", {"own": 1})
+            assert acknowledgement(client)[0] == code
+        gateway.say(client, g.DISCONNECT, {"device": name})  # no telemetry
+        assert acknowledgement(client) == (0, "")
+
+
 def test_more_devices_than_the_setting_allows(start: Callable[..., RunningServer]) -> None:
     server = start("--mqtt-port", "0", environ={"THINGPASS_MQTT_MAX_GATEWAY_DEVICES": "2"})
     gateway, names = make_gateway(server), [new_name() for _ in range(3)]

@@ -32,6 +32,7 @@ from thingpass.mqtt.reason_codes import ReasonCode
 from thingpass.servers import gateway_payloads
 from thingpass.servers.call_deliveries import Deliveries, Sender, acknowledged, send_call
 from thingpass.servers.connection_ends import END_BY_CLOSE_REASON, GATEWAY_LEFT, GATEWAY_SAID_GOODBYE, End
+from thingpass.servers.connection_limits import ConnectionLimits
 from thingpass.servers.device_topics import GATEWAY_ATTRIBUTES, GATEWAY_DISCONNECT, GATEWAY_RPC
 from thingpass.servers.gateway_metrics import WRITE_EVERY_S, GatewayMetrics
 from thingpass.servers.gateway_payloads import ConnectorTime, Fault, Problem
@@ -159,16 +160,23 @@ class GatewaySession:
         "_services",
         "_waiting",
         "device",
+        "limits",
         "sub_devices",
     )
 
     def __init__(
-        self, services: GatewayServices, link: GatewayLink, device: Device, connection: Connection
+        self,
+        services: GatewayServices,
+        link: GatewayLink,
+        device: Device,
+        connection: Connection,
+        limits: ConnectionLimits | None = None,
     ) -> None:
         self._services = services
         self._link = link
         self.device = device  # the gateway itself
         self._connection = connection
+        self.limits = limits  # of what it sends for the devices behind it, all together
         self.sub_devices: dict[str, SubDevice] = {}
         self._deliveries: Deliveries = {}
         self._made = 0
@@ -318,6 +326,8 @@ class GatewaySession:
     def close(self, end: End = GATEWAY_LEFT) -> None:
         """The gateway's connection is over, and so are the sessions of all devices behind it."""
         self._closed = True
+        if self.limits is not None:
+            self.limits.ended()
         if self._services.sessions.get(self.device.id) is self:
             del self._services.sessions[self.device.id]
         for sub_device in list(self.sub_devices.values()):
