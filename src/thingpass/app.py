@@ -208,6 +208,7 @@ class Server:
         to_device = ToDevice(pushes, rpc)
         claims = ClaimService(store, bus, self._counters, clock, settings.devices)
         provisioning = ProvisioningService(store, devices, self._refusal_log, self._counters, clock)
+        life = DeviceLife(states, events)
         gateways = GatewayServices(
             devices=GatewayDevices(devices),
             presence=self._presence,
@@ -215,9 +216,9 @@ class Server:
             ingest=ingest,
             now_ms=clock.now_ms,
             max_devices=settings.mqtt.max_gateway_devices,
+            life=life,
         )
         bus.subscribe(DeviceUpdated, gateways.device_updated)
-        life = DeviceLife(states, events)
         connections = await self._open_mqtt(
             opened,
             store,

@@ -232,6 +232,35 @@ def test_a_customer_s_gateway_and_another_customer_s_device(gateway: Gateway) ->
         assert found["customerId"] == server.rest.get(f"/api/device/{gateway.id}").json()["customerId"]
 
 
+def test_state_and_events_of_devices_behind_it(plain_server: RunningServer) -> None:
+    server, name = plain_server, new_name()
+    gateway = make_gateway(server, overwriteActivityTime=True)
+    with gateway.open() as client:
+        gateway.say(client, g.TELEMETRY, {name: [{"a": 1}]})
+        acknowledgement(client)
+        state = g.attributes(server, name, "SERVER_SCOPE")
+        assert state["active"] is True
+        assert "lastConnectTime" in state
+        assert "lastDisconnectTime" not in state
+        heard_at = state["lastActivityTime"]
+        assert isinstance(heard_at, int)
+
+        def is_heard_again() -> bool:
+            assert_stays(client)  # a ping of the gateway counts for the device
+            return bool(g.attributes(server, name, "SERVER_SCOPE")["lastActivityTime"] > heard_at)
+
+        g.wait_for(is_heard_again, "later activity")
+    g.wait_until_away(server, name)
+    g.wait_for(lambda: "lastDisconnectTime" in g.attributes(server, name, "SERVER_SCOPE"), "its end")
+    path = f"/api/v2/devices/{g.device_id(server, name)}/events"
+    g.wait_for(lambda: len(server.rest.get(path).json()["data"]) >= 3, "events")
+    events = server.rest.get(path).json()["data"]
+    ended = next(event for event in events if event["kind"] == "disconnected")
+    began = next(event for event in events if event["kind"] == "connected")
+    assert ended["details"]["code"] == "gateway-left"
+    assert began["details"]["viaGateway"] == gateway.name
+
+
 # What reaches the devices
 
 
@@ -343,6 +372,27 @@ def test_devices_are_claimed_through_it(gateway: Gateway) -> None:
 
 
 # Bounds
+
+
+def test_limits_of_what_it_sends_for_its_devices(start: Callable[..., RunningServer]) -> None:
+    limits = {
+        "THINGPASS_LIMIT_GATEWAY_TELEMETRY_MESSAGES": "2:600",
+        "THINGPASS_LIMIT_GATEWAY_DEVICE_TELEMETRY_MESSAGES": "1:600",
+    }
+    server = start("--mqtt-port", "0", environ=limits)
+    gateway, name = make_gateway(server), new_name()
+    with gateway.open() as client:
+        codes = []
+        for number in range(3):
+            gateway.say(client, g.TELEMETRY, {name: [{"a": number}]})
+            codes.append(acknowledgement(client)[0])
+        assert codes == [0, 0, 0x97]
+        assert g.latest(server, name) == {"a": 1}
+        for code in (0, 0x97):  # the gateway's own are counted apart
+            gateway.say(client, "v1/devices/me/telemetry", {"own": 1})
+            assert acknowledgement(client)[0] == code
+        gateway.say(client, g.DISCONNECT, {"device": name})  # no telemetry
+        assert acknowledgement(client) == (0, "")
 
 
 def test_more_devices_than_the_setting_allows(start: Callable[..., RunningServer]) -> None:

@@ -14,6 +14,7 @@ import msgspec
 from thingpass.devices.devices import DeviceService
 from thingpass.devices.texts import check_text
 from thingpass.errors import AlreadyExists, Forbidden, Invalid, NotFound, ThingpassError
+from thingpass.messaging.rate_limiting import is_gateway as is_gateway
 from thingpass.store.rows import Device
 
 LAST_GATEWAY: Final = "lastConnectedGateway"
@@ -24,17 +25,11 @@ CREATED_BY: Final = "createdByGateway"
 
 
 class _Flags(msgspec.Struct, frozen=True, rename="camel"):
-    gateway: object = None
     overwrite_activity_time: object = None
 
 
 class _Noted(msgspec.Struct, frozen=True, rename="camel"):
     last_connected_gateway: object = None
-
-
-def is_gateway(device: Device) -> bool:
-    """Whether devices may be behind it: `"gateway": true` in its `additionalInfo`."""
-    return _flags(device).gateway is True
 
 
 def overwrites_activity(device: Device) -> bool:

@@ -30,13 +30,15 @@ TOO_FAR_BEHIND: Final = End("too-far-behind", "The device did not take what was 
 TAKEN_OVER: Final = End("taken-over", "A new connection of the device took its place.")
 CREDENTIALS_CHANGED: Final = End("credentials-changed", "The device was given other credentials.")
 DEVICE_REMOVED: Final = End("device-removed", "The device was removed.")
+GATEWAY_SAID_GOODBYE: Final = End("gateway-said-goodbye", "Its gateway said that it is gone.")
+GATEWAY_LEFT: Final = End("gateway-left", "The connection of its gateway ended.")
 NOT_STORED: Final = End("not-stored", "The server could not store what the device sent.")
 SERVER_FAILED: Final = End("server-failed", "The server failed; its log says how.")
 SERVER_STOPPED: Final = End("server-stopped", "The server stopped.")
 
 ENDS: tuple[End, ...] = (
     *(GOODBYE, GOODBYE_WITH_REASON, NETWORK_LOST, SILENT, PROTOCOL_BROKEN, MESSAGE_REFUSED),
-    TOO_FAR_BEHIND,
+    *(TOO_FAR_BEHIND, GATEWAY_SAID_GOODBYE, GATEWAY_LEFT),
     *(TAKEN_OVER, CREDENTIALS_CHANGED, DEVICE_REMOVED, NOT_STORED, SERVER_FAILED, SERVER_STOPPED),
 )
 

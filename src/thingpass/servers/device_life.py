@@ -36,6 +36,7 @@ class DeviceLife:
                 "protocol": connection.protocol,
                 "clientId": connection.client_id,
                 "credentialsType": connection.credentials_kind,
+                **({} if connection.via_gateway is None else {"viaGateway": connection.via_gateway}),
             },
             at_ms=connection.connected_at_ms,
         )

@@ -25,7 +25,7 @@ from thingpass.servers.device_claiming import receive_claim
 from thingpass.servers.device_ota import Downloads, receive_ota_request
 from thingpass.servers.device_payloads import AttributeRequest
 from thingpass.servers.device_topics import Purpose, TopicRequest, find_answer, find_request, is_request_id
-from thingpass.servers.device_transport import DeviceTransport, Handler, RequestHandler
+from thingpass.servers.device_transport import DeviceTransport, Handler, RequestHandler, Route
 from thingpass.servers.gateway_messages import GATEWAY_HANDLERS
 from thingpass.servers.gateway_session import GatewaySession
 from thingpass.servers.payload_codecs import Codec
@@ -97,9 +97,13 @@ class DeviceConnection(Acknowledger, Protocol):
 def receive_message(connection: DeviceConnection, message: MessagePublished) -> None:
     """Routes one message; a payload that cannot be used is refused by the connection."""
     limits, transport = connection.limits, connection.transport
-    if limits is not None and not limits.admit(message, carries_data=carries_data(transport, message.topic)):
-        return
     route = transport.routes.get(message.topic)
+    if (
+        limits is not None
+        and not _is_for_sub_devices(connection, route)
+        and not limits.admit(message, carries_data=carries_data(transport, message.topic))
+    ):
+        return
     try:
         if route is not None:
             route[0](connection, message, route[1])
@@ -107,6 +111,11 @@ def receive_message(connection: DeviceConnection, message: MessagePublished) -> 
             _receive_other(connection, message)
     except PayloadInvalid as error:
         connection.refuse_message(message, error)
+
+
+def _is_for_sub_devices(connection: DeviceConnection, route: Route | None) -> bool:
+    """What a gateway says of devices behind it has limits of its own, which its handlers ask."""
+    return route is not None and route[0] in _GATEWAY_HANDLERS and connection.gateway is not None
 
 
 def carries_data(transport: DeviceTransport, topic: str) -> bool:
@@ -226,6 +235,7 @@ async def _take_rpc_reply(connection: DeviceConnection, packet_id: int, number: 
     connection.acknowledge(packet_id)
 
 
+_GATEWAY_HANDLERS: Final = frozenset(GATEWAY_HANDLERS.values())
 _DATA_HANDLERS: Final = frozenset({_telemetry, _client_attributes})
 
 HANDLERS: Final[dict[Purpose, Handler]] = {

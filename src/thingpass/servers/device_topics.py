@@ -147,6 +147,7 @@ GATEWAY_DISCONNECT = Topic(
     publish="v1/gateway/disconnect",
     send="v1/gateway/disconnect",
 )
+GATEWAY_TELEMETRY = Topic(purpose=Purpose.GATEWAY_TELEMETRY, family="gateway", publish="v1/gateway/telemetry")
 GATEWAY_ATTRIBUTES = Topic(
     purpose=Purpose.GATEWAY_ATTRIBUTES,
     family="gateway",
@@ -206,7 +207,7 @@ TOPICS: Final[tuple[Topic, ...]] = (
     SOFTWARE_ERROR,
     Topic(purpose=Purpose.GATEWAY_CONNECT, family="gateway", publish="v1/gateway/connect"),
     GATEWAY_DISCONNECT,
-    Topic(purpose=Purpose.GATEWAY_TELEMETRY, family="gateway", publish="v1/gateway/telemetry"),
+    GATEWAY_TELEMETRY,
     GATEWAY_ATTRIBUTES,
     GATEWAY_ATTRIBUTE_REQUEST,
     GATEWAY_RPC,

@@ -19,7 +19,12 @@ from thingpass.mqtt.events import MessagePublished
 from thingpass.mqtt.reason_codes import ReasonCode
 from thingpass.servers import gateway_payloads
 from thingpass.servers.device_payloads_onboarding import ClaimOffer
-from thingpass.servers.device_topics import GATEWAY_ATTRIBUTE_REQUEST, Purpose
+from thingpass.servers.device_topics import (
+    GATEWAY_ATTRIBUTE_REQUEST,
+    GATEWAY_ATTRIBUTES,
+    GATEWAY_TELEMETRY,
+    Purpose,
+)
 from thingpass.servers.gateway_payloads import (
     AttributesWanted,
     ConnectorTime,
@@ -40,6 +45,8 @@ if TYPE_CHECKING:
     from thingpass.servers.device_transport import Handler
 
 log = structlog.get_logger(__name__)
+
+_DATA_TOPICS: Final = frozenset((GATEWAY_TELEMETRY.topic, GATEWAY_ATTRIBUTES.topic))
 
 
 # Telemetry
@@ -76,6 +83,10 @@ def _store(
 ) -> None:
     """Everything goes into one batch, since nothing is awaited here; so one acknowledgement is for all."""
     ingest, now, problems = connection.messages.ingest, gateway.time(), parts.problems
+    if gateway.limits is not None:
+        gateway.limits.charge_points(
+            sum(len(sample.values) for samples in parts.by_device.values() for sample in samples)
+        )
     for name, samples in parts.by_device.items():
         sub_device = gateway.sub_devices.get(name)
         if sub_device is None:
@@ -120,6 +131,8 @@ def _attributes(connection: DeviceConnection, message: MessagePublished, codec: 
     gateway = _gateway_of(connection, message)
     if gateway is not None:
         parts = gateway_payloads.parse_attributes(message.payload)
+        if gateway.limits is not None:
+            gateway.limits.charge_points(sum(map(len, parts.by_device.values())))
         gateway.run_in_order(partial(_save_attributes, connection, gateway, message, parts))
 
 
@@ -275,11 +288,15 @@ async def _offer_claims(
 
 
 def _gateway_of(connection: DeviceConnection, message: MessagePublished) -> GatewaySession | None:
-    """None: the device is no gateway, and the topic is none of its topics, which it is told."""
+    """None: the device is no gateway, or says more than it may; which it is told."""
     gateway = connection.gateway
     if gateway is None:
         connection.messages.counters.messages_rejected += 1
         connection.acknowledge(message.packet_id, ReasonCode.TOPIC_NAME_INVALID)
+        return None
+    limits = gateway.limits
+    if limits is not None and not limits.admit(message, carries_data=message.topic in _DATA_TOPICS):
+        return None
     return gateway
 
 

@@ -16,7 +16,9 @@ import msgspec
 import structlog
 
 from thingpass.bus.messages import DeviceUpdated
+from thingpass.devices.events import LastWill
 from thingpass.devices.gateways import GatewayDevices, TooManyMade, may_speak_for, overwrites_activity
+from thingpass.devices.states import Link
 from thingpass.errors import Forbidden, Invalid, NotFound, Unavailable
 from thingpass.messaging.listeners import ReportDelivery, RpcRequest
 from thingpass.messaging.presence import (
@@ -29,6 +31,8 @@ from thingpass.messaging.presence import (
 from thingpass.mqtt.reason_codes import ReasonCode
 from thingpass.servers import gateway_payloads
 from thingpass.servers.call_deliveries import Deliveries, Sender, acknowledged, send_call
+from thingpass.servers.connection_ends import END_BY_CLOSE_REASON, GATEWAY_LEFT, GATEWAY_SAID_GOODBYE, End
+from thingpass.servers.connection_limits import ConnectionLimits
 from thingpass.servers.device_topics import GATEWAY_ATTRIBUTES, GATEWAY_DISCONNECT, GATEWAY_RPC
 from thingpass.servers.gateway_metrics import WRITE_EVERY_S, GatewayMetrics
 from thingpass.servers.gateway_payloads import ConnectorTime, Fault, Problem
@@ -38,10 +42,6 @@ from thingpass.telemetry.ingest import Ingest
 
 log = structlog.get_logger(__name__)
 
-GATEWAY_LEFT: Final = "gateway-left"
-DISCONNECTED: Final = "disconnected"
-"""Why a device's session ended, besides presence's reasons: its gateway went, or said that it went."""
-
 _REASON_CODES: Final = {
     CLOSE_TAKEN_OVER: ReasonCode.SESSION_TAKEN_OVER,
     CLOSE_CREDENTIALS_CHANGED: ReasonCode.ADMINISTRATIVE_ACTION,
@@ -50,18 +50,12 @@ _REASON_CODES: Final = {
 
 
 class SubDeviceLife(Protocol):
-    """Hears of the devices behind gateways; each of them is a session that says when it was `heard_at`."""
+    """Hears of the devices behind gateways, as of every session (`device_life.DeviceLife`)."""
 
-    def came(self, connection: Connection, sub_device: SubDevice) -> None: ...
-    def left(self, connection: Connection, sub_device: SubDevice, why: str) -> None:
-        """`why` is one of presence's reasons, or one of this file's."""
-
-
-class Unwatched:
-    """Nobody wants to know."""
-
-    def came(self, connection: Connection, sub_device: SubDevice) -> None: ...
-    def left(self, connection: Connection, sub_device: SubDevice, why: str) -> None: ...
+    def came(self, connection: Connection, link: Link, *, resumed: bool) -> None: ...
+    def left(
+        self, connection: Connection, link: Link, end: End, seen: str, will: LastWill | None
+    ) -> None: ...
 
 
 class GatewayServices(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +67,7 @@ class GatewayServices(msgspec.Struct, frozen=True, kw_only=True):
     ingest: Ingest
     now_ms: Callable[[], int]
     max_devices: int  # behind one gateway at a time, and made by one session
-    life: SubDeviceLife = Unwatched()
+    life: SubDeviceLife
     sessions: dict[str, GatewaySession] = msgspec.field(default_factory=dict)  # by the gateway's id
     sub_devices: dict[str, SubDevice] = msgspec.field(default_factory=dict)  # by the device's id
 
@@ -166,16 +160,23 @@ class GatewaySession:
         "_services",
         "_waiting",
         "device",
+        "limits",
         "sub_devices",
     )
 
     def __init__(
-        self, services: GatewayServices, link: GatewayLink, device: Device, connection: Connection
+        self,
+        services: GatewayServices,
+        link: GatewayLink,
+        device: Device,
+        connection: Connection,
+        limits: ConnectionLimits | None = None,
     ) -> None:
         self._services = services
         self._link = link
         self.device = device  # the gateway itself
         self._connection = connection
+        self.limits = limits  # of what it sends for the devices behind it, all together
         self.sub_devices: dict[str, SubDevice] = {}
         self._deliveries: Deliveries = {}
         self._made = 0
@@ -265,7 +266,7 @@ class GatewaySession:
         self.sub_devices[name] = sub_device
         services.sub_devices[device.id] = sub_device
         services.presence.opened(connection, sub_device.end)
-        services.life.came(connection, sub_device)
+        services.life.came(connection, sub_device, resumed=False)
         services.to_device.pushes.listen(device.id, sub_device)
         services.to_device.rpc.listen(device.id, sub_device)
         return sub_device
@@ -274,7 +275,7 @@ class GatewaySession:
         """The gateway says that the device is gone; of one that was not there, nothing."""
         sub_device = self.sub_devices.get(name)
         if sub_device is not None:
-            self._end(sub_device, DISCONNECTED)
+            self._end(sub_device, GATEWAY_SAID_GOODBYE)
 
     def note_times(self, times: Sequence[ConnectorTime]) -> None:
         """What samples said of their way; written once a minute."""
@@ -314,7 +315,7 @@ class GatewaySession:
         """Ends one session for one of presence's reasons. MQTT 5 gateways are told (reference 2.11)."""
         if self.sub_devices.get(sub_device.name) is not sub_device:
             return
-        self._end(sub_device, reason)
+        self._end(sub_device, END_BY_CLOSE_REASON[reason])
         log.info("gateway.device_ended", gateway=self.device.name, device=sub_device.name, reason=reason)
         if self._link.speaks_mqtt5:
             payload = gateway_payloads.disconnected(
@@ -322,17 +323,19 @@ class GatewaySession:
             )
             self.send(GATEWAY_DISCONNECT.topic_to_send(), payload)
 
-    def close(self) -> None:
+    def close(self, end: End = GATEWAY_LEFT) -> None:
         """The gateway's connection is over, and so are the sessions of all devices behind it."""
         self._closed = True
+        if self.limits is not None:
+            self.limits.ended()
         if self._services.sessions.get(self.device.id) is self:
             del self._services.sessions[self.device.id]
         for sub_device in list(self.sub_devices.values()):
-            self._end(sub_device, GATEWAY_LEFT)
+            self._end(sub_device, end)
         self._write_metrics()
         self._deliveries.clear()
 
-    def _end(self, sub_device: SubDevice, why: str) -> None:
+    def _end(self, sub_device: SubDevice, end: End) -> None:
         services, device_id = self._services, sub_device.device.id
         del self.sub_devices[sub_device.name]
         if services.sub_devices.get(device_id) is sub_device:
@@ -340,4 +343,4 @@ class GatewaySession:
         services.to_device.pushes.leave(device_id, sub_device)
         services.to_device.rpc.leave(device_id, sub_device)
         services.presence.closed(sub_device.connection)
-        services.life.left(sub_device.connection, sub_device, why)
+        services.life.left(sub_device.connection, sub_device, end, "", None)

@@ -540,7 +540,12 @@ class MqttConnection:
     def gateway(self) -> GatewaySession | None:
         """What the device is a gateway for; None: it is none (device API reference, 2.11)."""
         if self._gateway is None and self._connection is not None and is_gateway(self.device):
-            self._gateway = GatewaySession(self._services.gateways, self, self.device, self._connection)
+            services, counters = self._services, self._services.messages.counters
+            meters = services.messages.rate_limiter.meters_for_sub_devices(self.device, self.time())
+            limits = None
+            if meters is not None:
+                limits = ConnectionLimits(self, meters, counters, can_refuse=self.speaks_mqtt5)
+            self._gateway = GatewaySession(services.gateways, self, self.device, self._connection, limits)
         return self._gateway
 
     @property
@@ -736,9 +741,10 @@ class MqttConnection:
             self._services.loop.call_later(seconds, self._hold_ended)
 
     def _hold_ended(self) -> None:
-        if self._closed or self.limits is None:
+        if self._closed:
             return
-        if debt_s := self.limits.debt_s():
+        limited = (self.limits, None if self._gateway is None else self._gateway.limits)
+        if debt_s := max((each.debt_s() for each in limited if each is not None), default=0.0):
             self._services.loop.call_later(debt_s, self._hold_ended)
             return
         self._resume(RATE_LIMITED)
@@ -842,7 +848,8 @@ class MqttConnection:
     def _leave(self) -> None:
         """The device is no longer connected here."""
         if self._gateway is not None:
-            self._gateway.close()
+            stopped = self._end is not None and self._end[0] is connection_ends.SERVER_STOPPED
+            self._gateway.close(connection_ends.SERVER_STOPPED if stopped else connection_ends.GATEWAY_LEFT)
             self._gateway = None
         connection, session = self._connection, self._session
         if connection is not None:

@@ -12,7 +12,9 @@ import pytest
 from thingpass.bus.local import LocalBus
 from thingpass.clock import ManualClock
 from thingpass.devices.devices import DeviceService
+from thingpass.devices.events import LastWill
 from thingpass.devices.gateways import GatewayDevices
+from thingpass.devices.states import Link
 from thingpass.devices.tenants import ensure_default_tenant
 from thingpass.errors import Unavailable
 from thingpass.messaging.presence import CLOSE_TAKEN_OVER, Connection, Presence
@@ -20,13 +22,8 @@ from thingpass.messaging.pushes import AttributePushes
 from thingpass.messaging.rpc import RpcService
 from thingpass.metrics import Counters
 from thingpass.mqtt.properties import Properties
-from thingpass.servers.gateway_session import (
-    DISCONNECTED,
-    GATEWAY_LEFT,
-    GatewayServices,
-    GatewaySession,
-    SubDevice,
-)
+from thingpass.servers.connection_ends import End
+from thingpass.servers.gateway_session import GatewayServices, GatewaySession
 from thingpass.servers.mqtt_device_session import ToDevice
 from thingpass.store.rows import Device
 from thingpass.store.sqlite.store import SqliteStore
@@ -36,7 +33,7 @@ from thingpass.telemetry.ingest import Ingest
 NOW_MS = 1_767_225_600_000
 
 
-class Link:
+class Wire:
     """A connection that keeps what is sent."""
 
     def __init__(self) -> None:
@@ -75,11 +72,11 @@ class Life:
     def __init__(self) -> None:
         self.heard: list[tuple[str, str]] = []
 
-    def came(self, connection: Connection, sub_device: SubDevice) -> None:
-        self.heard.append((sub_device.name, "came"))
+    def came(self, connection: Connection, link: Link, *, resumed: bool) -> None:
+        self.heard.append((connection.device_name, "came"))
 
-    def left(self, connection: Connection, sub_device: SubDevice, why: str) -> None:
-        self.heard.append((sub_device.name, why))
+    def left(self, connection: Connection, link: Link, end: End, seen: str, will: LastWill | None) -> None:
+        self.heard.append((connection.device_name, end.code))
 
 
 class House:
@@ -92,7 +89,7 @@ class House:
         self.pushes = AttributePushes(attributes.find_shared, bus, counters)
         self.presence = Presence()
         self.life = Life()
-        self.link = Link()
+        self.link = Wire()
         self.services = GatewayServices(
             devices=GatewayDevices(devices),
             presence=self.presence,
@@ -164,9 +161,9 @@ async def test_comings_and_goings_are_told(house: House) -> None:
         ("A", "came"),
         ("B", "came"),
         ("C", "came"),
-        ("A", DISCONNECTED),
-        ("C", CLOSE_TAKEN_OVER),
-        ("B", GATEWAY_LEFT),
+        ("A", "gateway-said-goodbye"),
+        ("C", "taken-over"),
+        ("B", "gateway-left"),
     ]
     assert house.link.sent == [("v1/gateway/disconnect", b'{"device":"C","reason":142}')]
     assert len(house.presence) == 0
