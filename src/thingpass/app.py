@@ -53,6 +53,7 @@ from thingpass.servers.mqtt_connection import ConnectionServices
 from thingpass.servers.mqtt_device_session import ToDevice
 from thingpass.servers.mqtt_reception import MqttConnections, MqttReception, WebSocketReception
 from thingpass.servers.provisioning_session import ProvisioningDesk
+from thingpass.servers.readiness import make_readiness
 from thingpass.servers.reception import ListenerServices, Reception
 from thingpass.servers.server_identity import load_server_certificate
 from thingpass.servers.transport_limits import make_transport_limits
@@ -302,6 +303,8 @@ class Server:
         pool = HandshakePool(threads=settings.tls.handshake_threads)
         pool.start(loop)
         opened.push_async_callback(pool.stop)
+        readiness = make_readiness(loop)
+        opened.callback(readiness.close)
         wheel = DeadlineWheel()
         wheel.start()
         opened.push_async_callback(wheel.stop)
@@ -317,6 +320,7 @@ class Server:
         self._bus.subscribe(DeviceRemoved, lambda m: kept_sessions.discard(m.device_id))
         services = ConnectionServices(
             loop=loop,
+            readiness=readiness,
             wheel=wheel,
             authentication=authentication,
             refusal_log=self._refusal_log,
@@ -350,6 +354,7 @@ class Server:
         )
         self._listener_services = ListenerServices(
             loop=loop,
+            readiness=readiness,
             wheel=wheel,
             refusal_log=self._refusal_log,
             counters=self._counters,

@@ -15,7 +15,6 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     device_name: str
     tenant_id: str
     credentials_kind: str
-    credentials_id: str
     fingerprint_sha256: str | None  # of the client certificate; None: it sent none
     listener: str
     peer_address: str

@@ -20,6 +20,10 @@ class Arrival(enum.Enum):
     RECEIVED = 3  # QoS 2, sent again after PUBREC: answered with PUBREC again, reported no second time
 
 
+_NONE_AT_QOS_2: dict[int, bool] = {}
+"""What nearly all devices have: shared, and never written to."""
+
+
 class InboundMessages:
     """Messages from the client. The session's fast path reads and writes the fields itself.
 
@@ -35,7 +39,7 @@ class InboundMessages:
         )  # MQTT 3 knows no Receive Maximum; there the packet identifiers are the bound
         self.in_flight = 0
         self.at_qos_1: dict[int, None] = {}  # as a set, which would take 150 bytes more while it is empty
-        self.at_qos_2: dict[int, bool] = {}  # True: PUBREC is sent, PUBREL awaited
+        self.at_qos_2 = _NONE_AT_QOS_2  # True: PUBREC is sent, PUBREL awaited
         self.awaiting_release = 0
 
     @property
@@ -67,6 +71,8 @@ class InboundMessages:
             # without
             return Arrival.RECEIVED if released else Arrival.KNOWN
         self._count_in()
+        if self.at_qos_2 is _NONE_AT_QOS_2:
+            self.at_qos_2 = {}
         self.at_qos_2[packet_id] = False
         return Arrival.NEW
 

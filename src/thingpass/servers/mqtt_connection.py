@@ -65,6 +65,7 @@ from thingpass.servers.ordered_work import OrderedWork
 from thingpass.servers.payload_faults import PayloadInvalid
 from thingpass.servers.protocol_refusals import Fault, mqtt_fault
 from thingpass.servers.provisioning_session import ProvisioningDesk, ProvisioningSession, asks_for_identity
+from thingpass.servers.readiness import Readiness
 from thingpass.servers.subscriptions import Subscriptions
 from thingpass.store.rows import Device
 from thingpass.tls.binding import ChannelFailed
@@ -120,6 +121,7 @@ class ConnectionServices(msgspec.Struct, frozen=True, kw_only=True):
     """What a connection needs of the house; one for all connections of a server."""
 
     loop: asyncio.AbstractEventLoop
+    readiness: Readiness
     wheel: DeadlineWheel
     authentication: Authentication
     refusal_log: RefusalLog
@@ -201,7 +203,7 @@ class MqttConnection:
 
     def start(self) -> None:
         self._services.open_connections.add(self)
-        self._services.loop.add_reader(self._fd, self._ready)
+        self._services.readiness.add_reader(self._fd, self._ready)
         self._services.wheel.watch(self)
         if self._endpoint.channel.pending():  # bytes came with the WebSocket handshake
             self._services.loop.call_soon(self._ready_again)
@@ -262,7 +264,7 @@ class MqttConnection:
 
     def _pause(self, reason: int) -> None:
         if self._paused == 0 and not self._closed:
-            self._services.loop.remove_reader(self._fd)
+            self._services.readiness.remove_reader(self._fd)
         self._paused |= reason
 
     def _resume(self, reason: int) -> None:
@@ -270,7 +272,7 @@ class MqttConnection:
             return
         self._paused &= ~reason
         if self._paused == 0 and not self._closed:
-            self._services.loop.add_reader(self._fd, self._ready)
+            self._services.readiness.add_reader(self._fd, self._ready)
             if self._endpoint.channel.pending():
                 self._services.loop.call_soon(self._ready_again)
 
@@ -287,7 +289,7 @@ class MqttConnection:
         try:
             data = self._session.data_to_send()
             if data and not self._endpoint.write(data):
-                self._services.loop.add_writer(self._fd, self._writable)
+                self._services.readiness.add_writer(self._fd, self._writable)
                 if self._endpoint.unsent_bytes > MOST_UNSENT_BYTES:
                     self._pause(UNSENT)
         except ChannelFailed as error:
@@ -299,7 +301,7 @@ class MqttConnection:
     def wait_for_writable(self) -> None:
         """The endpoint has sent something by itself, and the socket did not take all of it."""
         if not self._closed and self._linger_until is None:
-            self._services.loop.add_writer(self._fd, self._writable)
+            self._services.readiness.add_writer(self._fd, self._writable)
 
     def _writable(self) -> None:
         try:
@@ -308,7 +310,7 @@ class MqttConnection:
         except ChannelFailed as error:
             self._close(error.reason)
             return
-        self._services.loop.remove_writer(self._fd)
+        self._services.readiness.remove_writer(self._fd)
         if self._until_sent is not None and not self._until_sent.done():
             self._until_sent.set_result(None)
         self._resume(UNSENT)
@@ -410,7 +412,6 @@ class MqttConnection:
             device_name=allowed.device.name,
             tenant_id=allowed.device.tenant_id,
             credentials_kind=allowed.credentials.kind,
-            credentials_id=allowed.credentials.credentials_id,
             fingerprint_sha256=allowed.fingerprint_sha256,
             listener=evidence.listener,
             peer_address=evidence.peer_address,
@@ -637,7 +638,7 @@ class MqttConnection:
             return
         try:
             if not self._endpoint.write(data):
-                self._services.loop.add_writer(self._fd, self._writable)
+                self._services.readiness.add_writer(self._fd, self._writable)
         except ChannelFailed as error:
             self._close(error.reason)
 
@@ -819,7 +820,7 @@ class MqttConnection:
         """Closes our half and reads the rest away: closing with unread bytes would reset the goodbye."""
         self._linger_until = self._services.loop.time() + LINGER_S
         self._leave()
-        self._services.loop.remove_writer(self._fd)
+        self._services.readiness.remove_writer(self._fd)
         if self._device is None:
             # Some clients (fusesource's for Java) see a goodbye that comes together with the refusal first,
             # and report a lost connection instead of the reason.
@@ -827,7 +828,7 @@ class MqttConnection:
         else:
             self._say_goodbye()
         if self._paused:
-            self._services.loop.add_reader(self._fd, self._ready)
+            self._services.readiness.add_reader(self._fd, self._ready)
             self._paused = 0
         self._services.wheel.forget(self)
         self._services.wheel.watch(self)
@@ -880,9 +881,8 @@ class MqttConnection:
         if self._closed:
             return
         self._closed = True
-        loop = self._services.loop
-        loop.remove_reader(self._fd)
-        loop.remove_writer(self._fd)
+        self._services.readiness.remove_reader(self._fd)
+        self._services.readiness.remove_writer(self._fd)
         self._leave()
         self._services.wheel.forget(self)
         self._services.open_connections.discard(self)

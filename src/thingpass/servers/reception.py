@@ -12,6 +12,7 @@ from thingpass.clock import Clock
 from thingpass.identity.refusal_log import RefusalLog
 from thingpass.metrics import Counters
 from thingpass.servers.deadlines import DeadlineWheel
+from thingpass.servers.readiness import Readiness
 from thingpass.tls.endpoint import ByteChannel
 from thingpass.tls.evidence import Evidence
 
@@ -35,6 +36,7 @@ class ListenerServices(msgspec.Struct, frozen=True, kw_only=True):
     """What listeners need of the house; one for all of them."""
 
     loop: asyncio.AbstractEventLoop
+    readiness: Readiness
     wheel: DeadlineWheel
     refusal_log: RefusalLog
     counters: Counters

@@ -94,7 +94,7 @@ class TlsArrival:
 
     def start(self) -> None:
         self._services.wheel.watch(self)
-        self._services.loop.add_reader(self._fd, self._first_bytes)
+        self._services.readiness.add_reader(self._fd, self._first_bytes)
 
     def _first_bytes(self) -> None:
         try:
@@ -103,7 +103,7 @@ class TlsArrival:
             return
         except OSError:
             first = b""
-        self._services.loop.remove_reader(self._fd)
+        self._services.readiness.remove_reader(self._fd)
         if not first:
             self._close()  # somebody looked whether the port is open; nothing to tell anybody
         elif first[0] == TLS_HANDSHAKE:
@@ -146,7 +146,7 @@ class TlsArrival:
     def finished(self) -> None:
         """Back on the loop after `run`."""
         self._in_pool = False
-        loop = self._services.loop
+        readiness = self._services.readiness
         if self._given_up:
             self._close()
         elif self._failure is not None:
@@ -154,13 +154,13 @@ class TlsArrival:
         elif self._evidence is not None:
             self._succeeded(self._evidence)
         elif self._wants is Wants.READ:
-            loop.add_reader(self._fd, self._go_on)
+            readiness.add_reader(self._fd, self._go_on)
         else:
-            loop.add_writer(self._fd, self._go_on)
+            readiness.add_writer(self._fd, self._go_on)
 
     def _go_on(self) -> None:
-        self._services.loop.remove_reader(self._fd)
-        self._services.loop.remove_writer(self._fd)
+        self._services.readiness.remove_reader(self._fd)
+        self._services.readiness.remove_writer(self._fd)
         self._submit()
 
     def _succeeded(self, evidence: Evidence) -> None:
@@ -202,8 +202,8 @@ class TlsArrival:
             self._close()
 
     def _close(self) -> None:
-        self._services.loop.remove_reader(self._fd)
-        self._services.loop.remove_writer(self._fd)
+        self._services.readiness.remove_reader(self._fd)
+        self._services.readiness.remove_writer(self._fd)
         self._end()
         self._sock.close()
 

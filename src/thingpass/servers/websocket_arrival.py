@@ -83,7 +83,7 @@ class WebSocketArrival:
 
     def start(self) -> None:
         self._services.wheel.watch(self)
-        self._services.loop.add_reader(self._sock.fileno(), self._ready)
+        self._services.readiness.add_reader(self._sock.fileno(), self._ready)
 
     def _ready(self) -> None:
         try:
@@ -138,7 +138,7 @@ class WebSocketArrival:
             self._refuse(answer, seen)
             return
         self._end()
-        self._services.loop.remove_reader(self._sock.fileno())
+        self._services.readiness.remove_reader(self._sock.fileno())
         endpoint = WebSocketEndpoint(self._sock, self._channel, protocol)
         connection = MqttConnection(self._services, endpoint, self._evidence)
         endpoint.when_blocked = connection.wait_for_writable
@@ -183,7 +183,7 @@ class WebSocketArrival:
     def _close(self) -> None:
         if self._closed:
             return
-        self._services.loop.remove_reader(self._sock.fileno())
+        self._services.readiness.remove_reader(self._sock.fileno())
         self._end()
         self._endpoint.close()
 

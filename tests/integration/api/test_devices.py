@@ -20,7 +20,6 @@ def connection_of(api: Api, device: dict, **members: object) -> Connection:
             "device_name": device["name"],
             "tenant_id": api.tenant.id,
             "credentials_kind": "ACCESS_TOKEN",
-            "credentials_id": "A-TOKEN",
             "fingerprint_sha256": None,
             "listener": "mqtts",
             "peer_address": "192.0.2.7",

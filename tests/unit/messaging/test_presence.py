@@ -15,7 +15,6 @@ def connection(presence: Presence, device: str, tenant: str = "t") -> Connection
         device_name=device,
         tenant_id=tenant,
         credentials_kind="ACCESS_TOKEN",
-        credentials_id="x",
         fingerprint_sha256=None,
         listener="mqtts",
         peer_address="192.0.2.1",

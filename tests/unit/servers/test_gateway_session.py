@@ -115,7 +115,6 @@ def connection_of(device: Device) -> Connection:
         device_name=device.name,
         tenant_id=device.tenant_id,
         credentials_kind="ACCESS_TOKEN",
-        credentials_id="x",
         fingerprint_sha256=None,
         listener="mqtts",
         peer_address="192.0.2.7",
