@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from thingpass.api.device_api.downloads import Downloads
 from thingpass.api.device_api.long_polls import LongPolls
 from thingpass.clock import Clock
 from thingpass.devices.claiming import ClaimService
+from thingpass.devices.ota_downloads import OtaDownloads
 from thingpass.devices.provisioning import ProvisioningService
 from thingpass.identity.authentication import Authentication
 from thingpass.messaging.pushes import AttributePushes
@@ -32,6 +32,6 @@ class DeviceApiServices(msgspec.Struct, frozen=True, kw_only=True):
     claims: ClaimService
     provisioning: ProvisioningService
     server_methods: Asked  # what calls to the server are answered from
-    downloads: Downloads | None = None  # None: no updates over the air, and no paths for them
+    downloads: OtaDownloads
     counters: Counters
     clock: Clock
