@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections import Counter
 
-from benchmarks.histogram import bucket_of
 from benchmarks.load_messages import Go, Result, Window
+from thingpass.simulation.histogram import bucket_of
 
 
 class Tally:

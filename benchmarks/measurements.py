@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from benchmarks.certificates import Certificates
-from benchmarks.histogram import merged, percentile_s
 from benchmarks.load_messages import (
     AnswerJob,
     CallJob,
@@ -25,6 +24,7 @@ from benchmarks.load_sources import LoadFailed, load_sources
 from benchmarks.process_stats import cpu_seconds, resident_bytes
 from benchmarks.registration import device_id
 from benchmarks.servers import RunningServer
+from thingpass.simulation.histogram import merged, percentile_s
 
 _SOURCES_PER_PROCESS = 8  # 8 x 28,000 ports last for minutes at 1,000 connects a second
 _PRIMING_CONNECTIONS = 20  # before memory is measured: what only the first ones cost is not a connection's

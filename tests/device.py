@@ -7,6 +7,7 @@ import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -51,6 +52,41 @@ class Device:
         )
         answer.raise_for_status()
         return [(point["ts"], point["value"]) for point in answer.json().get(key, [])]
+
+    def state(self) -> dict[str, Any]:
+        """The server attributes: those that the server keeps itself, and those that people wrote."""
+        url = f"/api/plugins/telemetry/DEVICE/{self.id}/values/attributes/SERVER_SCOPE"
+        answer = self.server.rest.get(url)
+        answer.raise_for_status()
+        return {attribute["key"]: attribute["value"] for attribute in answer.json()}
+
+    def events(self, kind: str | None = None) -> list[dict[str, Any]]:
+        """Oldest first."""
+        parameters = {} if kind is None else {"kind": kind}
+        answer = self.server.rest.get(f"/api/v2/devices/{self.id}/events", params=parameters)
+        answer.raise_for_status()
+        return list(reversed(answer.json()["data"]))
+
+    def wait_for_event(self, kind: str, *, count: int = 1, within_s: float = 10) -> dict[str, Any]:
+        """The newest one of this kind, once there are `count` of them."""
+        deadline = time.monotonic() + within_s
+        while len(found := self.events(kind)) < count:
+            if time.monotonic() > deadline:
+                raise AssertionError(
+                    f"{len(found)} and not {count} events {kind!r} of {self.name} after {within_s} s;"
+                    f" there are {self.events()}"
+                )
+            time.sleep(0.05)
+        return found[-1]
+
+    def wait_for_state(self, key: str, value: object, *, within_s: float = 10) -> dict[str, Any]:
+        """The whole state, once `key` is `value`."""
+        deadline = time.monotonic() + within_s
+        while (state := self.state()).get(key) != value:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{key} of {self.name} is not {value!r} after {within_s} s: {state}")
+            time.sleep(0.05)
+        return state
 
     def wait_for(self, key: str, value: object, *, within_s: float = 5) -> None:
         """Until the latest value of `key` is `value`; for clients that send with QoS 0."""

@@ -13,31 +13,39 @@ from starlette.types import ASGIApp
 from thingpass.api.application import create_application
 from thingpass.api.device_api.long_polls import LongPolls
 from thingpass.api.device_api.services import DeviceApiServices
+from thingpass.api.device_limits import DeviceRequestLimits
 from thingpass.api.secret_files import load_or_make_local_secret
 from thingpass.api.services import ListenerAddress, Services
 from thingpass.bus.local import LocalBus
-from thingpass.bus.messages import CredentialsChanged, DeviceRemoved
+from thingpass.bus.messages import CredentialsChanged, DeviceRemoved, DeviceUpdated
 from thingpass.clock import SystemClock
 from thingpass.devices.activation import UserAccounts
 from thingpass.devices.claiming import ClaimService
 from thingpass.devices.customers import CustomerService
 from thingpass.devices.devices import DeviceService
+from thingpass.devices.events import DeviceEvents
+from thingpass.devices.gateways import GatewayDevices
 from thingpass.devices.ota import Ota, make_ota
 from thingpass.devices.ota_checks import check_assignable
 from thingpass.devices.profiles import ProfileService
 from thingpass.devices.provisioning import ProvisioningService
+from thingpass.devices.states import DeviceStateService
 from thingpass.devices.tenants import ensure_default_tenant
 from thingpass.devices.users import UserService
 from thingpass.identity.authentication import Authentication
 from thingpass.identity.refusal_log import RefusalLog
 from thingpass.messaging.presence import CLOSE_CREDENTIALS_CHANGED, CLOSE_DEVICE_REMOVED, Presence
 from thingpass.messaging.pushes import AttributePushes
+from thingpass.messaging.rate_limiting import RateLimiter
 from thingpass.messaging.rpc import RpcService
 from thingpass.metrics import Counters
 from thingpass.mqtt.session import Limits
 from thingpass.servers.deadlines import DeadlineWheel
+from thingpass.servers.device_life import DeviceLife
 from thingpass.servers.device_messages import MessageServices
 from thingpass.servers.device_transports import DeviceTransports
+from thingpass.servers.gateway_session import GatewayServices
+from thingpass.servers.heap_trimmer import HeapTrimmer, find_malloc_trim
 from thingpass.servers.http_listener import HttpListener
 from thingpass.servers.kept_sessions import KeptSessions
 from thingpass.servers.listeners import TcpListener, TlsListener
@@ -47,6 +55,7 @@ from thingpass.servers.mqtt_reception import MqttConnections, MqttReception, Web
 from thingpass.servers.provisioning_session import ProvisioningDesk
 from thingpass.servers.reception import ListenerServices, Reception
 from thingpass.servers.server_identity import load_server_certificate
+from thingpass.servers.transport_limits import make_transport_limits
 from thingpass.settings import Secret, Settings
 from thingpass.store.sqlite.store import SqliteStore
 from thingpass.telemetry.attributes import AttributeService
@@ -87,6 +96,8 @@ class Server:
         self._polls = LongPolls()
         self._mqtt_connections = MqttConnections()
         self._bus = LocalBus()
+        limits = make_transport_limits(settings.limits)
+        self._rate_limiter = RateLimiter(lambda tenant_id: limits)
         self._refusal_log = RefusalLog(
             kept=settings.identity.refusals_kept,
             kept_per_device=settings.identity.refusals_kept_per_device,
@@ -160,7 +171,14 @@ class Server:
         self._counters.set_gauge("unfolded_messages", lambda: store.unfolded_messages_now)
         await ingest.start()
         opened.push_async_callback(ingest.stop)
-        attributes = AttributeService(store, clock, bus=bus)
+        events = DeviceEvents(store, bus, clock, settings.devices, self._counters)
+        events.start()
+        opened.push_async_callback(events.stop)
+        states = DeviceStateService(store, bus, clock, events, settings.devices, self._counters)
+        await states.start()
+        opened.push_async_callback(states.stop)
+        self._counters.set_gauge("devices_active", lambda: len(states))
+        attributes = AttributeService(store, clock, bus=bus, computed=states)
         authentication = Authentication(store, bus, clock, self._refusal_log, settings.identity)
         opened.callback(authentication.close)
         self._end_connections_on_news()
@@ -187,8 +205,20 @@ class Server:
         pushes = AttributePushes(attributes.find_shared, bus, self._counters)
         opened.push_async_callback(pushes.close)
 
+        to_device = ToDevice(pushes, rpc)
         claims = ClaimService(store, bus, self._counters, clock, settings.devices)
         provisioning = ProvisioningService(store, devices, self._refusal_log, self._counters, clock)
+        life = DeviceLife(states, events)
+        gateways = GatewayServices(
+            devices=GatewayDevices(devices),
+            presence=self._presence,
+            to_device=to_device,
+            ingest=ingest,
+            now_ms=clock.now_ms,
+            max_devices=settings.mqtt.max_gateway_devices,
+            life=life,
+        )
+        bus.subscribe(DeviceUpdated, gateways.device_updated)
         connections = await self._open_mqtt(
             opened,
             store,
@@ -196,9 +226,11 @@ class Server:
             attributes,
             ota,
             authentication,
-            ToDevice(pushes, rpc),
+            to_device,
             claims,
             provisioning,
+            gateways,
+            life,
         )
         services = Services(
             settings=settings.api,
@@ -218,6 +250,8 @@ class Server:
             series=SeriesService(store),
             attributes=attributes,
             ota=ota,
+            device_states=states,
+            device_events=events,
             rpc=rpc,
             bus=bus,
             refusal_log=self._refusal_log,
@@ -230,6 +264,9 @@ class Server:
         device_api = DeviceApiServices(
             settings=settings.http,
             authentication=authentication,
+            limits=DeviceRequestLimits(
+                self._rate_limiter, counters=self._counters, refusal_log=self._refusal_log, clock=clock
+            ),
             ingest=ingest,
             attributes=attributes,
             pushes=pushes,
@@ -241,6 +278,7 @@ class Server:
             server_methods=connections.messages,
             counters=self._counters,
             clock=clock,
+            note_activity=states.note_activity,
         )
         await self._open_http(opened, create_application(services, device_api), connections)
         opened.callback(self._polls.stop)
@@ -257,6 +295,8 @@ class Server:
         to_device: ToDevice,
         claims: ClaimService,
         provisioning: ProvisioningService,
+        gateways: GatewayServices,
+        life: DeviceLife,
     ) -> ConnectionServices:
         settings, loop = self._settings, asyncio.get_running_loop()
         assert self._server_certificate is not None
@@ -266,6 +306,10 @@ class Server:
         wheel = DeadlineWheel()
         wheel.start()
         opened.push_async_callback(wheel.stop)
+        if (malloc_trim := find_malloc_trim()) is not None:
+            trimmer = HeapTrimmer(self._counters, malloc_trim)
+            trimmer.start()
+            opened.push_async_callback(trimmer.stop)
         transports = DeviceTransports(store, self._bus, lambda: list(self._mqtt_connections))
         opened.push_async_callback(transports.close)
         kept_sessions = KeptSessions(wheel, maximum=settings.mqtt.max_kept_sessions)
@@ -278,11 +322,13 @@ class Server:
             authentication=authentication,
             refusal_log=self._refusal_log,
             presence=self._presence,
+            life=life,
             messages=MessageServices(
                 ingest=ingest,
                 attributes=attributes,
                 ota=ota.downloads,
                 claims=claims,
+                rate_limiter=self._rate_limiter,
                 rpc=to_device.rpc,
                 counters=self._counters,
                 clock=self._clock,
@@ -293,6 +339,7 @@ class Server:
             provisioning=ProvisioningDesk(provisioning, loop.time),
             to_device=to_device,
             kept_sessions=kept_sessions,
+            gateways=gateways,
             limits=Limits(
                 maximum_packet_size=settings.mqtt.maximum_packet_size,
                 receive_maximum=settings.mqtt.receive_maximum,

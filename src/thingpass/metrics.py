@@ -132,6 +132,13 @@ METRICS: tuple[MetricRow, ...] = (
         help="PUBLISH packets whose topic or payload could not be used.",
     ),
     MetricRow(
+        name="thingpass_rate_limited_total",
+        kind="counter",
+        attribute="rate_limited",
+        help="PUBLISH packets and requests above a rate limit: refused, delayed, or ended with.",
+        label="limit",
+    ),
+    MetricRow(
         name="thingpass_messages_sent_total",
         kind="counter",
         attribute="messages_sent",
@@ -224,6 +231,30 @@ METRICS: tuple[MetricRow, ...] = (
         attribute="claims",
         help="Claims that devices offered and customers tried, by what became of them.",
         label="result",
+    ),
+    MetricRow(
+        name="thingpass_devices_active",
+        kind="gauge",
+        attribute="devices_active",
+        help="Devices that were heard of within their inactivity timeout.",
+    ),
+    MetricRow(
+        name="thingpass_state_writes_total",
+        kind="counter",
+        attribute="state_writes",
+        help="Devices whose state (connected, active, last heard) was written to the store.",
+    ),
+    MetricRow(
+        name="thingpass_device_events_total",
+        kind="counter",
+        attribute="device_events",
+        help="Events of devices that were written to the store.",
+    ),
+    MetricRow(
+        name="thingpass_device_events_dropped_total",
+        kind="counter",
+        attribute="device_events_dropped",
+        help="Events of devices that were dropped, because too many waited to be written.",
     ),
     MetricRow(
         name="thingpass_rpc_calls_total",
@@ -328,6 +359,8 @@ class Counters:
         "commits_failed",
         "connections_opened",
         "connects_accepted",
+        "device_events",
+        "device_events_dropped",
         "device_requests",
         "gauges",
         "handshake_seconds",
@@ -344,11 +377,13 @@ class Counters:
         "points_stored",
         "provisioning",
         "publishes_acknowledged",
+        "rate_limited",
         "reading_paused",
         "refused",
         "rpc_calls",
         "rpc_seconds",
         "sessions_resumed",
+        "state_writes",
     )
 
     def __init__(self) -> None:
@@ -369,11 +404,15 @@ class Counters:
         self.logins_failed = 0
         self.ota_devices_told = 0
         self.ota_bytes_read = 0
+        self.state_writes = 0
+        self.device_events = 0
+        self.device_events_dropped = 0
         self.attribute_pushes = 0
         self.sessions_resumed = 0
         self.rpc_calls: dict[str, int] = {}
         self.rpc_seconds = Histogram(SECONDS)
         self.refused: dict[str, int] = {}
+        self.rate_limited: dict[str, int] = {}
         self.http_requests: dict[str, int] = {}
         self.device_requests: dict[str, int] = {}
         self.provisioning: dict[str, int] = {}

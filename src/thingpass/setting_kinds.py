@@ -7,6 +7,8 @@ from pathlib import Path
 
 import msgspec
 
+from thingpass.rate_limits import ALLOWED, parse_rate_limit
+
 MASK = "********"
 
 
@@ -149,8 +151,13 @@ def _as_secret(value: object) -> Secret:
     return value if isinstance(value, Secret) else Secret(str(value))
 
 
+def _as_rate_limit(value: object) -> str:
+    return parse_rate_limit(str(value)).text
+
+
 BOOLEAN = Kind("true or false", (bool,), _boolean)
 TEXT = Kind("a text that is not empty", (str,), str.strip, _not_blank)
 PATH = Kind("a path", (str, Path), str, _not_blank, _as_path)
 NAMES = Kind("a list of host names or addresses", (list, tuple), _split, _are_names, _as_names)
 SECRET = Kind("a text that is not empty", (str, Secret), str, _not_empty, _as_secret)
+RATE_LIMIT = Kind(ALLOWED, (str,), _as_rate_limit)

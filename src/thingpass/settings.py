@@ -18,7 +18,19 @@ from typing import Literal
 import msgspec
 
 from thingpass.errors import Invalid
-from thingpass.setting_kinds import BOOLEAN, NAMES, PATH, SECRET, TEXT, Kind, number, one_of, port, whole
+from thingpass.setting_kinds import (
+    BOOLEAN,
+    NAMES,
+    PATH,
+    RATE_LIMIT,
+    SECRET,
+    TEXT,
+    Kind,
+    number,
+    one_of,
+    port,
+    whole,
+)
 from thingpass.setting_kinds import Secret as Secret
 
 PREFIX = "THINGPASS_"
@@ -65,6 +77,7 @@ class MqttSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_connections: int = 100_000
     maximum_session_expiry_s: int = 86_400
     max_kept_sessions: int = 10_000
+    max_gateway_devices: int = 1_000
 
 
 class RpcSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +104,23 @@ class OtaSettings(msgspec.Struct, frozen=True, kw_only=True):
     devices_per_s: int = 100
 
 
+class LimitSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Rate limits in the notation of `rate_limits`; None is no limit."""
+
+    device_messages: str | None = None
+    device_telemetry_messages: str | None = None
+    device_data_points: str | None = None
+    gateway_messages: str | None = None
+    gateway_telemetry_messages: str | None = None
+    gateway_data_points: str | None = None
+    gateway_device_messages: str | None = None
+    gateway_device_telemetry_messages: str | None = None
+    gateway_device_data_points: str | None = None
+    tenant_messages: str | None = None
+    tenant_telemetry_messages: str | None = None
+    tenant_data_points: str | None = None
+
+
 class IdentitySettings(msgspec.Struct, frozen=True, kw_only=True):
     skip_certificate_validity: bool = False
     refusals_kept: int = 10_000
@@ -100,6 +130,10 @@ class IdentitySettings(msgspec.Struct, frozen=True, kw_only=True):
 class DeviceSettings(msgspec.Struct, frozen=True, kw_only=True):
     claim_window_s: int = 86_400
     claiming_allowed_by_default: bool = True
+    inactivity_timeout_s: float = 600.0
+    activity_flush_s: float = 60.0
+    events_kept: int = 100
+    events_days: int = 30
 
 
 class ApiSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,6 +159,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     http: HttpSettings = HttpSettings()
     store: StoreSettings = StoreSettings()
     ota: OtaSettings = OtaSettings()
+    limits: LimitSettings = LimitSettings()
     identity: IdentitySettings = IdentitySettings()
     devices: DeviceSettings = DeviceSettings()
     api: ApiSettings = ApiSettings()
@@ -187,6 +222,7 @@ GROUPS: dict[str, type[msgspec.Struct]] = {
     "http": HttpSettings,
     "store": StoreSettings,
     "ota": OtaSettings,
+    "limits": LimitSettings,
     "identity": IdentitySettings,
     "devices": DeviceSettings,
     "api": ApiSettings,
@@ -250,6 +286,8 @@ SETTINGS: tuple[Setting, ...] = (
             help="The longest that a session is kept for a device that is away; 0 keeps none."),
     Setting("mqtt.max_kept_sessions", "MQTT_MAX_KEPT_SESSIONS", whole(0), unit="sessions",
             help="Sessions kept for devices that are away; the longest away goes first."),
+    Setting("mqtt.max_gateway_devices", "MQTT_MAX_GATEWAY_DEVICES", whole(1, 100_000), unit="devices",
+            help="Devices behind one gateway at a time, and new ones that one of its sessions may make."),
     Setting("rpc.kept_days", "RPC_KEPT_DAYS", whole(0, 36_500), unit="days",
             help="How long a persistent call can be read after its time has ended."),
     Setting("http.max_connections", "HTTP_MAX_CONNECTIONS", whole(1),
@@ -274,6 +312,21 @@ SETTINGS: tuple[Setting, ...] = (
             help="Memory for the pieces of packages that devices are downloading."),
     Setting("ota.devices_per_s", "OTA_DEVICES_PER_S", whole(1, 10_000), unit="devices/s",
             help="How many devices of a profile are told of a new package in a second."),
+    *(
+        Setting(f"limits.{sender}_{what}", f"LIMIT_{sender}_{what}".upper(), RATE_LIMIT,
+                help=f"{words} {of_whom}, as 100:1,5000:60; none unless given.")
+        for sender, of_whom in (
+            ("device", "from one device"),
+            ("gateway", "from all devices behind one gateway"),
+            ("gateway_device", "from one gateway for itself"),
+            ("tenant", "from all devices of one tenant"),
+        )
+        for what, words in (
+            ("messages", "Messages without data"),
+            ("telemetry_messages", "Telemetry and attribute messages"),
+            ("data_points", "Data points"),
+        )
+    ),
     Setting("identity.skip_certificate_validity", "SKIP_CERTIFICATE_VALIDITY", BOOLEAN,
             help="Let devices in whose certificate is not yet or no longer valid."),
     Setting("identity.refusals_kept", "REFUSALS_KEPT", whole(1),
@@ -284,6 +337,14 @@ SETTINGS: tuple[Setting, ...] = (
             help="How long a device may be claimed that did not say how long."),
     Setting("devices.claiming_allowed_by_default", "CLAIMING_ALLOWED_BY_DEFAULT", BOOLEAN,
             help="Whether devices may be claimed without the server attribute claimingAllowed."),
+    Setting("devices.inactivity_timeout_s", "DEVICE_INACTIVITY_TIMEOUT_S", number(1, 31_536_000), unit="s",
+            help="A device that is silent for so long is inactive, unless its inactivityTimeout differs."),
+    Setting("devices.activity_flush_s", "DEVICE_ACTIVITY_FLUSH_S", number(1, 3_600), unit="s",
+            help="How often the time at which a device was last heard is stored."),
+    Setting("devices.events_kept", "DEVICE_EVENTS_KEPT", whole(1, 10_000),
+            help="Events that are kept of one device, the newest ones."),
+    Setting("devices.events_days", "DEVICE_EVENTS_DAYS", whole(1, 36_500), unit="days",
+            help="How long an event is kept."),
     Setting("api.access_token_s", "ACCESS_TOKEN_S", whole(60), unit="s",
             help="How long a login's access token is valid."),
     Setting("api.refresh_token_s", "REFRESH_TOKEN_S", whole(60), unit="s",

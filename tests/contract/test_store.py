@@ -22,7 +22,9 @@ from thingpass.store.rows import (
     Customer,
     DataPoint,
     Device,
+    DeviceEvent,
     DeviceProfile,
+    DeviceStateChange,
     JsonText,
     OtaAnnouncement,
     OtaData,
@@ -1028,6 +1030,144 @@ async def assign(registry: Registry, **packages: str | None) -> None:
     profile = await registry.store.find_profile(registry.profile.id)
     assert profile is not None
     await registry.store.update_profile(msgspec.structs.replace(profile, **packages))
+
+
+def change(device: Device, *, active: bool = True, connected: bool = True, **times: int) -> DeviceStateChange:
+    return DeviceStateChange(device_id=device.id, active=active, connected=connected, **times)
+
+
+class TestDeviceStates:
+    async def test_device_that_was_never_heard_of_is_not_active(self, registry: Registry) -> None:
+        device = await registry.add("boiler")
+        state = await registry.store.find_device_state(device.id)
+        assert state is not None
+        assert (state.device_id, state.device_number) == (device.id, device.number)
+        assert state.device_created_at_ms == device.created_at_ms
+        assert not state.active
+        assert not state.connected
+        assert state.changed_at_ms is state.connected_at_ms is state.disconnected_at_ms is None
+        assert state.activity_at_ms is state.alarm_at_ms is state.inactivity_timeout is None
+        assert await registry.store.find_device_state(new_id()) is None
+
+    async def test_times_that_a_change_leaves_out_stay(self, registry: Registry) -> None:
+        device, store = await registry.add("boiler"), registry.store
+        await store.save_device_states(
+            [change(device, changed_at_ms=1, connected_at_ms=2, disconnected_at_ms=3, activity_at_ms=4)],
+            alive_at_ms=5,
+        )
+        await store.save_device_states(
+            [change(device, active=False, connected=False, activity_at_ms=6, alarm_at_ms=0)], alive_at_ms=7
+        )
+        state = await store.find_device_state(device.id)
+        assert state is not None
+        assert (state.active, state.connected) == (False, False)
+        assert (state.changed_at_ms, state.connected_at_ms, state.disconnected_at_ms) == (1, 2, 3)
+        assert (state.activity_at_ms, state.alarm_at_ms) == (6, 0)
+
+    async def test_states_come_with_the_timeout_that_people_wrote(self, registry: Registry) -> None:
+        devices = [await registry.add(name) for name in ("a", "b", "c")]
+        await registry.store.save_attributes(devices[0].id, "SERVER_SCOPE", {"inactivityTimeout": 5}, 1)
+        await registry.store.save_attributes(devices[1].id, "SHARED_SCOPE", {"inactivityTimeout": 6}, 1)
+        wanted = [devices[0].id, devices[1].id, new_id()]
+        found = await registry.store.find_device_states(wanted)
+        timeouts = {state.device_id: state.inactivity_timeout for state in found}
+        assert timeouts == {devices[0].id: 5, devices[1].id: None}
+
+    async def test_unknown_device_does_not_stop_the_others(self, registry: Registry) -> None:
+        device = await registry.add("boiler")
+        gone = msgspec.structs.replace(device, id=new_id())
+        await registry.store.save_device_states([change(gone), change(device)], alive_at_ms=1)
+        await registry.store.save_device_states([], alive_at_ms=2)
+        state = await registry.store.find_device_state(device.id)
+        assert state is not None
+        assert state.active
+
+    async def test_active_ones_are_listed_by_number(self, registry: Registry) -> None:
+        devices = [await registry.add(f"device {number}") for number in range(5)]
+        changes = [change(device, active=device is not devices[2]) for device in devices]
+        await registry.store.save_device_states(changes, alive_at_ms=1)
+        first = await registry.store.list_active_states(limit=3)
+        rest = await registry.store.list_active_states(limit=3, after_number=first[-1].device_number)
+        assert [state.device_id for state in first] == [devices[n].id for n in (0, 1, 3)]
+        assert [state.device_id for state in rest] == [devices[4].id]
+
+    @pytest.mark.parametrize(("at_ms", "ended_at_ms"), [(None, 900), (950, 950), (10, 700)])
+    async def test_connections_left_open_end_when_the_server_did(
+        self, registry: Registry, at_ms: int | None, ended_at_ms: int
+    ) -> None:
+        left, closed, store = await registry.add("left"), await registry.add("closed"), registry.store
+        changes = [
+            change(left, connected_at_ms=600, activity_at_ms=700),
+            change(closed, connected=False, disconnected_at_ms=650),
+        ]
+        await store.save_device_states(changes, alive_at_ms=900)
+        assert await store.end_open_connections(kind="disconnected", sentence="Gone.", at_ms=at_ms) == 1
+        assert await store.end_open_connections(kind="disconnected", sentence="Gone.", at_ms=at_ms) == 0
+        states = [await store.find_device_state(device.id) for device in (left, closed)]
+        assert [state.disconnected_at_ms for state in states if state] == [ended_at_ms, 650]
+        assert not any(state.connected for state in states if state)
+        (event,) = await store.list_device_events(left.id, limit=10)
+        assert (event.kind, event.sentence, event.at_ms) == ("disconnected", "Gone.", ended_at_ms)
+        assert await store.list_device_events(closed.id, limit=10) == []
+
+
+def event(device: Device, at_ms: int, kind: str = "connected", **fields: object) -> DeviceEvent:
+    members: dict[str, object] = {"sentence": f"At {at_ms}.", "details": {}, **fields}
+    return DeviceEvent(device_id=device.id, at_ms=at_ms, kind=kind, **members)
+
+
+class TestDeviceEvents:
+    async def test_events_come_back_newest_first(self, registry: Registry) -> None:
+        device, other, store = await registry.add("a"), await registry.add("b"), registry.store
+        details = {"peerAddress": "192.0.2.7", "port": 1, "resumed": True}
+        written = [
+            event(device, 1, details=details),
+            event(other, 2),
+            event(device, 3, "will", payload=b"\x00\xff"),
+        ]
+        await store.append_device_events(written, kept=10)
+        newest, oldest = await store.list_device_events(device.id, limit=10)
+        assert newest == msgspec.structs.replace(written[2], id=newest.id)
+        assert oldest == msgspec.structs.replace(written[0], id=oldest.id)
+        assert newest.id > oldest.id > 0
+
+    async def test_pages_kinds_and_times(self, registry: Registry) -> None:
+        device, store = await registry.add("a"), registry.store
+        kinds = ("connected", "will", "connected", "disconnected")
+        await store.append_device_events(
+            [event(device, at_ms, kind) for at_ms, kind in enumerate(kinds)], kept=10
+        )
+        page = await store.list_device_events(device.id, limit=3)
+        rest = await store.list_device_events(device.id, limit=3, before_id=page[-1].id)
+        assert [found.at_ms for found in (*page, *rest)] == [3, 2, 1, 0]
+        connects = await store.list_device_events(device.id, limit=9, kind="connected")
+        assert [found.at_ms for found in connects] == [2, 0]
+        late = await store.list_device_events(device.id, limit=9, since_ms=2)
+        assert [found.at_ms for found in late] == [3, 2]
+
+    async def test_newest_of_each_device_stay(self, registry: Registry) -> None:
+        device, other, store = await registry.add("a"), await registry.add("b"), registry.store
+        await store.append_device_events([event(other, 0)], kept=3)
+        for at_ms in range(5):
+            await store.append_device_events([event(device, at_ms)], kept=3)
+        await store.append_device_events([event(device, at_ms) for at_ms in (5, 6)], kept=3)
+        assert [found.at_ms for found in await store.list_device_events(device.id, limit=9)] == [6, 5, 4]
+        assert len(await store.list_device_events(other.id, limit=9)) == 1
+
+    async def test_old_ones_are_removed_a_few_at_a_time(self, registry: Registry) -> None:
+        device, store = await registry.add("a"), registry.store
+        await store.append_device_events([event(device, at_ms) for at_ms in range(10)], kept=100)
+        assert await store.remove_device_events(before_ms=5, limit=3) == 3
+        assert await store.remove_device_events(before_ms=5, limit=3) == 2
+        assert await store.remove_device_events(before_ms=5, limit=3) == 0
+        assert len(await store.list_device_events(device.id, limit=100)) == 5
+
+    async def test_events_of_a_removed_device_go_with_it(self, registry: Registry) -> None:
+        device, store = await registry.add("a"), registry.store
+        await store.append_device_events([event(device, 1)], kept=10)
+        await store.remove_device(device.id)
+        await store.append_device_events([event(device, 2)], kept=10)
+        assert await store.list_device_events(device.id, limit=10) == []
 
 
 class TestReopening:

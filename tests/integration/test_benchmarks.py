@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.histogram import bucket_of, merged, percentile_s, upper_bound_s
 from benchmarks.load_counting import Tally
 from benchmarks.load_messages import Go
 from benchmarks.measures import MEASURES
@@ -21,6 +20,7 @@ from benchmarks.mqtt_packets import TelemetryPacket, connect_packet
 from thingpass.mqtt.events import ConnectReceived, MessagePublished
 from thingpass.mqtt.session import Limits, Session
 from thingpass.servers.device_payloads import parse_telemetry
+from thingpass.simulation.histogram import bucket_of, merged, percentile_s, upper_bound_s
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the benchmark needs Linux (epoll, /proc)")
 

@@ -81,7 +81,8 @@ class TestSameApplication:
             body = json.dumps({"note": "x" * 3_000_000})
             url = f"/api/plugins/telemetry/DEVICE/{device.id}/attributes/SERVER_SCOPE"
             assert client.post(url, content=body).status_code == 200
-            found = client.get(f"/api/plugins/telemetry/DEVICE/{device.id}/values/attributes/SERVER_SCOPE")
+            url = f"/api/plugins/telemetry/DEVICE/{device.id}/values/attributes/SERVER_SCOPE"
+            found = client.get(url, params={"keys": "note"})
             assert len(found.json()[0]["value"]) == 3_000_000
 
 

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.device import Device
-from tests.running_server import clean_environ
+from tests.device import Device, make_device
+from tests.running_server import RunningServer, clean_environ
 from tests.tools import TB_CLIENT
 
 PROGRAM = Path(__file__).with_name("tb_device.py")
+LIMITED_PROGRAM = Path(__file__).with_name("tb_limited_device.py")
 
 
 @pytest.mark.needs(str(TB_CLIENT))
@@ -72,3 +73,27 @@ def test_telemetry_and_attributes_work_unmodified(device_with_certificate: Calla
     while len(device.history("n")) < 100 and time.monotonic() < deadline:
         time.sleep(0.05)
     assert device.history("n") == [(1000 + n, n) for n in range(100)]
+
+
+@pytest.mark.needs(str(TB_CLIENT))
+def test_library_keeps_to_the_rate_limits_and_nothing_is_lost(
+    start: Callable[..., RunningServer], tmp_path: Path
+) -> None:
+    server = start(environ={"THINGPASS_LIMIT_DEVICE_TELEMETRY_MESSAGES": "20:1"})
+    device = make_device(server, tmp_path)
+    program = subprocess.Popen(
+        [sys.executable, LIMITED_PROGRAM, str(device.port), device.ca_file, device.combined_file],
+        env=clean_environ({"PYTHONPATH": str(TB_CLIENT)}),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 40
+    while len(device.history("n")) < 60 and program.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    output, errors = program.communicate(timeout=30)
+    assert program.returncode == 0, output + errors
+    known = json.loads(output.splitlines()[-1])
+    assert known == {"connected": True, "limits": [False, True]}
+    assert device.history("n") == [(1000 + n, n) for n in range(60)]

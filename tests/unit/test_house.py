@@ -25,7 +25,7 @@ ROOMS = (
     *("x509", "mqtt", "proto3"),  # libraries of their own: nothing of thingpass but themselves
     *("tls", "bus", "store"),
     *("audit", "messaging", "telemetry", "authority", "identity", "devices"),
-    *("servers", "api", "app", "cli"),
+    *("servers", "simulation", "api", "app", "cli"),
 )
 """From the ground up: a room imports from rooms before it. Below all stand the single files, GROUND."""
 GROUND = {path.stem for path in SOURCE.glob("*.py")} - {"app", "__main__"}

@@ -11,6 +11,7 @@ from thingpass.settings import (
     CLIENT_VARIABLES,
     GROUPS,
     SETTINGS,
+    LimitSettings,
     Secret,
     Setting,
     SettingInvalid,
@@ -85,6 +86,7 @@ SAMPLES = {
     "listeners.mqtt_port": "1883",
     "listeners.ws_port": "8083",
     "identity.skip_certificate_validity": "true",
+    **{f"limits.{field.name}": "100:1,5000:60" for field in msgspec.structs.fields(LimitSettings)},
 }
 
 

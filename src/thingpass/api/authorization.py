@@ -122,6 +122,7 @@ RULES: tuple[Rule, ...] = (
     Rule("POST", "/api/v2/ota/assignment", Role.TENANT),
     Rule("GET", "/api/v2/ota/rollouts", Role.TENANT),
     Rule("GET", "/api/v2/ota/states", Role.TENANT),
+    Rule("GET", "/api/v2/devices/{deviceId}/events", Role.TENANT),
     Rule("GET", "/api/v2/server", Role.USER),
     Rule("POST", "/api/customer", Role.TENANT),
     Rule("GET", "/api/customer/{customerId}", Role.TENANT_OR_CUSTOMER),

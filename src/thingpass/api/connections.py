@@ -37,6 +37,7 @@ class ConnectionShape(Shape, frozen=True):
     resumed: bool
     client_id: str
     connected_at_ms: Annotated[int, Meta(examples=[1609459200000])]
+    via_gateway: Annotated[str, Meta(description="name of the gateway that it is behind")] | None = None
 
 
 class ConnectionsShape(Shape, frozen=True):
@@ -83,4 +84,5 @@ def _shape(connection: Connection) -> ConnectionShape:
         resumed=connection.resumed,
         client_id=connection.client_id,
         connected_at_ms=connection.connected_at_ms,
+        via_gateway=connection.via_gateway,
     )

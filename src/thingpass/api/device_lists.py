@@ -20,7 +20,7 @@ class DeviceFilter(msgspec.Struct, frozen=True, kw_only=True):
 
     type_name: str | None = None
     profile_id: str | None = None
-    active: bool | None = None  # connected now, or not
+    active: bool | None = None  # heard of within its inactivity timeout, or not
     customer_id: str | None = None
 
 
@@ -36,13 +36,13 @@ async def list_devices(services: Services, tenant_id: str, link: PageLink, wante
 
 
 async def _scan(services: Services, tenant_id: str, link: PageLink, wanted: DeviceFilter) -> Page:
-    """Reads all devices in slices, because presence is not the store's to know."""
+    """Reads all devices in slices, because who is active is known in memory."""
     rows: list[Device] = []
     matched = offset = 0
     while True:
         slice_ = await _list(services, tenant_id, link, wanted, limit=SCAN_SIZE, offset=offset)
         for device in slice_.rows:
-            if wanted.active == (services.presence.find_by_device(device.id) is not None):
+            if wanted.active == services.device_states.is_active(device.id):
                 if link.offset <= matched < link.offset + link.size:
                     rows.append(device)
                 matched += 1
@@ -53,12 +53,12 @@ async def _scan(services: Services, tenant_id: str, link: PageLink, wanted: Devi
 
 
 async def device_infos(services: Services, devices: Sequence[Device]) -> list[DeviceInfoShape]:
-    """What their lists show of devices beyond themselves: whether they are connected, and whose they are."""
+    """What their lists show of devices beyond themselves: whether they are active, and whose they are."""
     titles = await services.customers.titles(devices)
     return [
         device_info_shape(
             device,
-            active=services.presence.find_by_device(device.id) is not None,
+            active=services.device_states.is_active(device.id),
             customer_title=None if device.customer_id is None else titles.get(device.customer_id),
         )
         for device in devices

@@ -71,7 +71,7 @@ async def get_device_types(caller: CallerOf, services: ServicesOf) -> Response:
 
 @router.get(
     "/api/device/info/{deviceId}",
-    summary="A device, and whether it is connected",
+    summary="A device, and whether it is active",
     responses=answers("the device", DeviceInfoShape),
 )
 async def get_device_info(device_id: DeviceId, caller: CallerOf, services: ServicesOf) -> Response:
@@ -125,7 +125,7 @@ async def get_tenant_devices(
 
 @router.get(
     "/api/tenant/deviceInfos",
-    summary="Devices by page, and whether each is connected",
+    summary="Devices by page, and whether each is active",
     responses=answers("a page", PageShape[DeviceInfoShape]),
 )
 async def get_tenant_device_infos(
@@ -134,7 +134,7 @@ async def get_tenant_device_infos(
     link: PageLinkOf,
     type_name: TypeFilter = None,
     profile_id: Annotated[str | None, Query(alias="deviceProfileId"), AfterValidator(uuid_or_none)] = None,
-    active: Annotated[bool | None, Query(description="only connected ones, or only others")] = None,
+    active: Annotated[bool | None, Query(description="only active ones, or only others")] = None,
 ) -> Response:
     wanted = DeviceFilter(type_name=type_name, profile_id=profile_id, active=active)
     found = await list_devices(services, caller.tenant_id, link, wanted)

@@ -20,6 +20,7 @@ from thingpass.api.answers import JSON, SCHEMA_PLACE
 from thingpass.api.authorization import GuardedRoute, Role, role_of
 from thingpass.api.connections import ConnectionsShape
 from thingpass.api.customer_shapes import ClaimShape, CustomerInfoShape, CustomerShape, LinkShape
+from thingpass.api.device_events import DeviceEventsShape
 from thingpass.api.kept_calls import RpcShape
 from thingpass.api.ota_shapes import OtaPackageShape, OtaRolloutsShape, OtaStateShape
 from thingpass.api.profile_shapes import ProfileInfoShape, ProfileNameShape, ProfileShape
@@ -73,6 +74,7 @@ SHAPES = (
     PageShape[RpcShape],
     ConnectionsShape,
     RefusalsShape,
+    DeviceEventsShape,
     ServerShape,
 )
 """What answers are made of. A shape that a route names and that is missing here fails a test."""

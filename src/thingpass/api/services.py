@@ -14,9 +14,11 @@ from thingpass.devices.activation import UserAccounts
 from thingpass.devices.claiming import ClaimService
 from thingpass.devices.customers import CustomerService
 from thingpass.devices.devices import DeviceService
+from thingpass.devices.events import DeviceEvents
 from thingpass.devices.ota import Ota
 from thingpass.devices.profiles import ProfileService
 from thingpass.devices.provisioning import ProvisioningService
+from thingpass.devices.states import DeviceStateService
 from thingpass.devices.users import UserService
 from thingpass.identity.refusal_log import RefusalLog
 from thingpass.messaging.presence import Presence
@@ -59,6 +61,8 @@ class Services:
     series: SeriesService
     attributes: AttributeService
     ota: Ota
+    device_states: DeviceStateService
+    device_events: DeviceEvents
     rpc: RpcService
     bus: Bus
     refusal_log: RefusalLog

@@ -99,7 +99,7 @@ class DeviceShape(Shape, frozen=True, kw_only=True):
 
 class DeviceInfoShape(DeviceShape, frozen=True, kw_only=True):
     device_profile_name: TypeName
-    active: Annotated[bool, Meta(description="whether the device is connected now")]
+    active: Annotated[bool, Meta(description="whether it was heard of within its inactivity timeout")]
     customer_title: str | None = None
     customer_is_public: bool = False
 

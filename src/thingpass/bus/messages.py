@@ -59,10 +59,45 @@ class SharedAttributesChanged(Message, frozen=True, tag="shared-attributes-chang
     keys: tuple[str, ...]
 
 
+class ServerAttributesChanged(Message, frozen=True, tag="server-attributes-changed"):
+    """Server attributes with these keys were saved or removed."""
+
+    keys: tuple[str, ...]
+
+
+class DeviceConnected(Message, frozen=True, tag="device-connected"):
+    """A device has a session, be it its first or one that took another's place."""
+
+    at_ms: int
+
+
+class DeviceDisconnected(Message, frozen=True, tag="device-disconnected"):
+    """A device's last session is over. It may be active for a while yet."""
+
+    at_ms: int
+
+
+class DeviceBecameActive(Message, frozen=True, tag="device-became-active"):
+    """An inactive device was heard of."""
+
+    at_ms: int
+
+
+class DeviceBecameInactive(Message, frozen=True, tag="device-became-inactive"):
+    """A device was silent for its inactivity timeout, connected or not."""
+
+    at_ms: int
+
+
 MESSAGES: tuple[type[Message], ...] = (
     CredentialsChanged,
     DeviceUpdated,
     DeviceRemoved,
     ProfileChanged,
     SharedAttributesChanged,
+    ServerAttributesChanged,
+    DeviceConnected,
+    DeviceDisconnected,
+    DeviceBecameActive,
+    DeviceBecameInactive,
 )

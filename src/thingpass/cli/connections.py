@@ -61,7 +61,7 @@ def _show_connections(client: RestClient, query: Query, *, as_json: bool) -> Non
             row.protocol,
             row.tls_version or "not encrypted",
             local_time(row.connected_at_ms),
-            row.client_id,
+            row.client_id if row.via_gateway is None else f"via gateway {row.via_gateway}",
         )
         for row in answer.as_(Connections).data
     ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from thingpass.cli.device_credentials import credentials, describe
+from thingpass.cli.device_events import events
 from thingpass.cli.failures import Failure
 from thingpass.cli.output import json_option, local_time, print_fields, print_json, print_table
 
@@ -23,6 +24,7 @@ def device() -> None:
 
 
 device.add_command(credentials)
+device.add_command(events)
 
 
 @device.command()
@@ -31,19 +33,21 @@ device.add_command(credentials)
 @click.option(
     "--profile", help="The device's profile, made if there is none of this name. [default: default]"
 )
+@click.option("--gateway", is_flag=True, help="It connects other devices: it may speak for them.")
 @json_option
-def add(name: str, label: str | None, profile: str | None, as_json: bool) -> None:
+def add(name: str, label: str | None, profile: str | None, gateway: bool, as_json: bool) -> None:
     """Register a device. It gets a generated access token until it is given other credentials."""
     from thingpass.cli.rest_client import connect
     from thingpass.cli.shapes import Device
 
-    body = {"name": name, "label": label, "type": profile}
+    info = {"gateway": True} if gateway else None
+    body = {"name": name, "label": label, "type": profile, "additionalInfo": info}
     answer = connect().post("/api/device", {key: value for key, value in body.items() if value is not None})
     if as_json:
         print_json(answer.json())
         return
     added = answer.as_(Device)
-    click.echo(f"Device {added.name} is registered (id {added.id.id}).")
+    click.echo(f"{'Gateway' if gateway else 'Device'} {added.name} is registered (id {added.id.id}).")
     click.echo(f"Next: thingpass device credentials {quoted(added.name)} --x509 mqttclient.pub.pem")
 
 
@@ -95,7 +99,8 @@ def list_devices(search: str | None, profile: str | None, limit: int, as_json: b
 @click.argument("name")
 @json_option
 def show(name: str, as_json: bool) -> None:
-    """Show a device and what it proves itself with."""
+    """Show a device, whether it is active, and what it proves itself with."""
+    from thingpass.cli.device_state import describe_state, get_state
     from thingpass.cli.devices_by_name import find_device
     from thingpass.cli.rest_client import connect, segment
     from thingpass.cli.shapes import Credentials
@@ -103,8 +108,9 @@ def show(name: str, as_json: bool) -> None:
     client = connect()
     found, document = find_device(client, name)
     answer = client.get(f"/api/device/{segment(found.id.id)}/credentials")
+    state = get_state(client, found)
     if as_json:
-        print_json({"device": document, "credentials": answer.json()})
+        print_json({"device": document, "credentials": answer.json(), "state": state})
         return
     print_fields(
         [
@@ -113,6 +119,7 @@ def show(name: str, as_json: bool) -> None:
             ("id", found.id.id),
             ("profile", found.type),
             ("added", local_time(found.created_time)),
+            *describe_state(state),
             *describe(answer.as_(Credentials)),
         ]
     )

@@ -40,6 +40,7 @@ COMMANDS: tuple[Entry, ...] = (
     Entry("customer", "customer", "Add, list and remove customers and their users."),
     Entry("telemetry", "telemetry", "Read what devices have sent."),
     Entry("ota", "ota", "Give devices new firmware and software."),
+    Entry("simulate", "simulate", "Run a fleet of believable devices against a server."),
     Entry("connections", "connections", "Show who is connected, or who was refused and why."),
     Entry("activate", "activate", "Choose the password of an account that was made for you."),
     Entry("login", "login", "Log in to a server and keep the tokens."),

@@ -28,6 +28,7 @@ GROUP_TITLES = {
     "http": "HTTP",
     "store": "Store",
     "ota": "Firmware and software",
+    "limits": "Rate limits",
     "identity": "Identity",
     "devices": "Devices",
     "api": "REST API and administrator",

@@ -153,6 +153,7 @@ class Connection(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     connected_at_ms: int
     tls_version: str | None = None
     fingerprint_sha256: str | None = None
+    via_gateway: str | None = None
 
 
 class Refusal(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
@@ -229,3 +230,23 @@ class OtaState(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
 class OtaStatePage(msgspec.Struct, frozen=True, rename="camel"):
     data: tuple[OtaState, ...]
     total_elements: int
+
+
+class AttributeValue(msgspec.Struct, frozen=True):
+    key: str
+    value: object
+
+
+class DeviceEvent(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """One thing that happened to a device; a will's payload as text, or as base64 if it is none."""
+
+    at_ms: int
+    kind: str
+    sentence: str
+    payload: str | None = None
+    payload_base64: str | None = None
+
+
+class DeviceEvents(msgspec.Struct, frozen=True, rename="camel"):
+    data: tuple[DeviceEvent, ...]
+    has_next: bool = False

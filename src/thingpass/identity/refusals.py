@@ -306,6 +306,16 @@ MALFORMED_PACKET = Refusal(
     mqtt5=ReasonCode.MALFORMED_PACKET,
     mqtt3=MQTT3_SERVER_UNAVAILABLE,
 )
+RATE_LIMIT_EXCEEDED = Refusal(
+    code="rate-limit-exceeded",
+    sentence="Messages came faster than a rate limit allows[: limits.{name} is {limit}].",
+    mend="Let the device send less often, or several values in one message[; or raise limits.{name}]. "
+    "More of the same within a minute is counted in the metric thingpass_rate_limited_total, but not shown.",
+    for_peer="Messages come faster than is allowed.",
+    mqtt5=ReasonCode.QUOTA_EXCEEDED,
+    mqtt3=MQTT3_SERVER_UNAVAILABLE,
+    http=429,
+)
 CONNECT_TOOK_TOO_LONG = Refusal(
     code="connect-took-too-long",
     sentence="The client opened the connection and sent no complete CONNECT[ within {limit}].",

@@ -27,6 +27,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     resumed: bool
     client_id: str
     connected_at_ms: int
+    via_gateway: str | None = None  # name of the gateway through which the device is connected
 
 
 CloseConnection = Callable[[str], None]

@@ -85,6 +85,7 @@ class InboundMessages:
         if released is None:
             self.at_qos_1.pop(packet_id, None)
             self.in_flight -= 1
+            self.release_memory()
             return PacketType.PUBACK
         if not released:
             if reason_code >= ReasonCode.UNSPECIFIED_ERROR:  # MQTT5 4.3.3: a refusal ends the exchange
@@ -103,6 +104,11 @@ class InboundMessages:
         """What `received` gave when the session was left."""
         self.at_qos_2 = dict.fromkeys(received, True)
         self.awaiting_release = self.in_flight = len(received)
+
+    def release_memory(self) -> None:
+        """An empty dictionary keeps its table, 160 bytes that an idle connection has no use for."""
+        if not self.at_qos_1:
+            self.at_qos_1.clear()
 
     def release(self, packet_id: int) -> ReasonCode:
         """PUBREL of the client: the reason code of the PUBCOMP. Raises ProtocolViolation."""

@@ -5,10 +5,21 @@ In its version, within its Maximum Packet Size, with no more words than it wants
 
 from __future__ import annotations
 
+import msgspec
+
 from thingpass.mqtt.data_types import MAXIMUM_TWO_BYTE_INTEGER
 from thingpass.mqtt.encoding import encode, encode_publish_head
 from thingpass.mqtt.errors import MqttError, UnsupportedVersion
-from thingpass.mqtt.packets import ConnAck, Connect, Disconnect, Packet, ProtocolVersion, Publish
+from thingpass.mqtt.packets import (
+    ConnAck,
+    Connect,
+    Disconnect,
+    Packet,
+    ProtocolVersion,
+    PubAck,
+    Publish,
+    PubRec,
+)
 from thingpass.mqtt.properties import Properties
 from thingpass.mqtt.reason_codes import REASON_BY_CODE, PacketType, permitted
 
@@ -72,6 +83,14 @@ class Outbox:
             return True
         assert self._version is not None
         return len(encode(packet, self._version)) <= self._maximum_packet_size
+
+    def send_with_reason(self, packet: PubAck | PubRec, reason_string: str | None) -> None:
+        """Queue it, without the words where they do not fit [MQTT-3.4.2-2], [MQTT-3.5.2-2]."""
+        properties = (
+            None if reason_string is None or self._version is not _MQTT_5 else self._reason(reason_string)
+        )
+        if properties is None or not self.send(msgspec.structs.replace(packet, properties=properties)):
+            self.send(packet)
 
     def send_disconnect(self, reason_code: int, reason_string: str | None) -> None:
         """DISCONNECT for MQTT 5; in MQTT 3 only clients send it."""

@@ -58,6 +58,7 @@ from thingpass.mqtt.packets import (
     Subscribe,
     UnsubAck,
     Unsubscribe,
+    Will,
 )
 from thingpass.mqtt.plain_messages import read_plain_messages
 from thingpass.mqtt.properties import NO_PROPERTIES, Properties
@@ -95,6 +96,7 @@ class Session:
     """One connection. Read `state`, `connect`, `protocol_version`; see the module for the order of calls."""
 
     __slots__ = (
+        "_asked_to_outlive",
         "_framing",
         "_heard_at",
         "_inbound",
@@ -111,12 +113,16 @@ class Session:
         "protocol_version",
         "session_expiry_interval",
         "state",
+        "will",
     )
 
     def __init__(self, limits: Limits, now: float) -> None:
         self.limits = limits
         self.state = State.AWAITING_CONNECT
-        self.connect: Connect | None = None
+        self.connect: Connect | None = None  # until it is accepted
+        self._asked_to_outlive = False  # CONNECT had a Session Expiry Interval
+        # What is to be said when the connection ends; a DISCONNECT with 0x00 takes it back.
+        self.will: Will | None = None
         self.protocol_version: ProtocolVersion | None = None
         self._is_mqtt5 = False
         self._framing = Framing(limits.maximum_packet_size)
@@ -137,6 +143,11 @@ class Session:
     def closing(self) -> bool:
         """Whether the session is over: send what is left, then close. `receive` returns nothing any more."""
         return self.state >= State.CLOSING
+
+    @property
+    def heard_at(self) -> float:
+        """When the client was last heard, or accepted."""
+        return self._heard_at
 
     @property
     def unacknowledged(self) -> int:
@@ -233,6 +244,9 @@ class Session:
         self._outbox.speak(version)
         connect = decode_connect(cursor, version)
         self.connect = connect
+        self.will = connect.will
+        asked = connect.properties
+        self._asked_to_outlive = asked is not None and bool(asked.session_expiry_interval)
         self._outbox.adopt(connect)
         if version is _MQTT_5:
             self._is_mqtt5 = True
@@ -335,6 +349,8 @@ class Session:
         return PingReceived()
 
     def _on_disconnect(self, packet: Disconnect) -> Event | None:
+        if packet.reason_code == ReasonCode.NORMAL_DISCONNECTION:  # [MQTT-3.14.4-3]
+            self.will = None
         properties = packet.properties
         if properties is not None and properties.session_expiry_interval is not None:
             self._on_expiry_changed(properties.session_expiry_interval)
@@ -342,9 +358,7 @@ class Session:
         return Disconnected(packet.reason_code, reason_string)
 
     def _on_expiry_changed(self, interval: int) -> None:
-        connect = self.connect
-        asked = connect.properties.session_expiry_interval if connect and connect.properties else None
-        if interval and not asked:  # MQTT5 3.14.2.2.2
+        if interval and not self._asked_to_outlive:  # MQTT5 3.14.2.2.2
             raise ProtocolViolation("a Session Expiry Interval in DISCONNECT, but none in CONNECT")
         self.session_expiry_interval = min(interval, self.limits.session_expiry_maximum)
 
@@ -392,6 +406,7 @@ class Session:
                 )
             ]
         self.state = State.OPEN
+        self.connect = None  # with the password in it
         self._heard_at = now
         self._silence_allowed_s = keep_alive * _KEEP_ALIVE_FACTOR or None
         if resumed is not None:
@@ -448,8 +463,8 @@ class Session:
         self._outbox.send_refusal(mqtt5, mqtt3, reason_string)
         self._close()
 
-    def acknowledge(self, packet_id: int, reason_code: int = 0) -> None:
-        """Answer one MessagePublished: PUBACK or PUBREC as its QoS needs.
+    def acknowledge(self, packet_id: int, reason_code: int = 0, reason_string: str | None = None) -> None:
+        """Answer one MessagePublished: PUBACK or PUBREC as its QoS needs, with words if they are wanted.
 
         MQTT 3 cannot say a failure: there the message counts as taken, so `disconnect` where that is wrong.
         """
@@ -457,10 +472,9 @@ class Session:
             return
         # [MQTT-3.4.2-1], [MQTT-3.5.2-1]: PUBACK and PUBREC have the same reason codes
         reason_code = permitted(reason_code, PacketType.PUBACK) if self._is_mqtt5 else 0
-        if self._inbound.settle(packet_id, reason_code) is PacketType.PUBACK:
-            self._outbox.send(PubAck(packet_id, reason_code))
-        else:
-            self._outbox.send(PubRec(packet_id, reason_code))
+        at_qos_1 = self._inbound.settle(packet_id, reason_code) is PacketType.PUBACK
+        packet = PubAck(packet_id, reason_code) if at_qos_1 else PubRec(packet_id, reason_code)
+        self._outbox.send_with_reason(packet, reason_string)
 
     def acknowledge_many(self, packet_ids: Sequence[int]) -> None:
         """Answer several MessagePublished with success, in the order given [MQTT-4.6.0-2]."""
@@ -477,6 +491,7 @@ class Session:
             forget(packet_id, None)
             send((0x4002_0000 | packet_id).to_bytes(4, "big"))  # PUBACK of every version: 40 02, identifier
         inbound.in_flight -= len(packet_ids)
+        inbound.release_memory()
 
     def publish(
         self,

@@ -14,16 +14,20 @@ import msgspec
 from thingpass.clock import Clock
 from thingpass.devices.claiming import ClaimService
 from thingpass.devices.ota_downloads import OtaDownloads
+from thingpass.messaging.rate_limiting import RateLimiter
 from thingpass.messaging.rpc import RpcService
 from thingpass.metrics import Counters
 from thingpass.mqtt.events import MessagePublished
 from thingpass.mqtt.properties import Properties
 from thingpass.mqtt.reason_codes import ReasonCode
+from thingpass.servers.connection_limits import ConnectionLimits
 from thingpass.servers.device_claiming import receive_claim
 from thingpass.servers.device_ota import Downloads, receive_ota_request
 from thingpass.servers.device_payloads import AttributeRequest
 from thingpass.servers.device_topics import Purpose, TopicRequest, find_answer, find_request, is_request_id
-from thingpass.servers.device_transport import DeviceTransport, Handler, RequestHandler
+from thingpass.servers.device_transport import DeviceTransport, Handler, RequestHandler, Route
+from thingpass.servers.gateway_messages import GATEWAY_HANDLERS
+from thingpass.servers.gateway_session import GatewaySession
 from thingpass.servers.payload_codecs import Codec
 from thingpass.servers.payload_faults import PayloadInvalid
 from thingpass.servers.server_methods import answer_call
@@ -41,6 +45,7 @@ class MessageServices(msgspec.Struct, frozen=True):
     attributes: AttributeService
     ota: OtaDownloads
     claims: ClaimService
+    rate_limiter: RateLimiter
     rpc: RpcService
     counters: Counters
     clock: Clock
@@ -51,6 +56,7 @@ class MessageServices(msgspec.Struct, frozen=True):
 class DeviceConnection(Acknowledger, Protocol):
     """What the handlers need of a connection."""
 
+    limits: ConnectionLimits | None  # None: nothing is limited
     transport: DeviceTransport
     downloads: Downloads | None  # made by the first request for a piece
 
@@ -60,8 +66,18 @@ class DeviceConnection(Acknowledger, Protocol):
     @property
     def messages(self) -> MessageServices: ...
 
+    @property
+    def gateway(self) -> GatewaySession | None:
+        """The devices behind it; None: it is no gateway."""
+
+    @property
+    def speaks_mqtt5(self) -> bool: ...
+
     def acknowledge(self, packet_id: int, reason_code: int = 0) -> None:
         """At QoS 0 (packet id 0) nothing happens."""
+
+    def acknowledge_in_part(self, packet_id: int, reason_code: int, sentence: str) -> None:
+        """What could be used of the message is stored; MQTT 5 hears what could not. Sends at once."""
 
     def refuse_message(self, message: MessagePublished, error: PayloadInvalid) -> None: ...
     def disconnect(self, reason_code: ReasonCode, sentence: str) -> None:
@@ -80,7 +96,14 @@ class DeviceConnection(Acknowledger, Protocol):
 
 def receive_message(connection: DeviceConnection, message: MessagePublished) -> None:
     """Routes one message; a payload that cannot be used is refused by the connection."""
-    route = connection.transport.routes.get(message.topic)
+    limits, transport = connection.limits, connection.transport
+    route = transport.routes.get(message.topic)
+    if (
+        limits is not None
+        and not _is_for_sub_devices(connection, route)
+        and not limits.admit(message, carries_data=carries_data(transport, message.topic))
+    ):
+        return
     try:
         if route is not None:
             route[0](connection, message, route[1])
@@ -88,6 +111,17 @@ def receive_message(connection: DeviceConnection, message: MessagePublished) -> 
             _receive_other(connection, message)
     except PayloadInvalid as error:
         connection.refuse_message(message, error)
+
+
+def _is_for_sub_devices(connection: DeviceConnection, route: Route | None) -> bool:
+    """What a gateway says of devices behind it has limits of its own, which its handlers ask."""
+    return route is not None and route[0] in _GATEWAY_HANDLERS and connection.gateway is not None
+
+
+def carries_data(transport: DeviceTransport, topic: str) -> bool:
+    """Whether what comes on the topic is telemetry or attributes, which have rate limits of their own."""
+    route = transport.routes.get(topic) or transport.find_wildcard(topic)
+    return route is not None and route[0] in _DATA_HANDLERS
 
 
 def _receive_other(connection: DeviceConnection, message: MessagePublished) -> None:
@@ -113,12 +147,16 @@ def _receive_other(connection: DeviceConnection, message: MessagePublished) -> N
 def _telemetry(connection: DeviceConnection, message: MessagePublished, codec: Codec) -> None:
     messages = connection.messages
     samples = codec.parse_telemetry(message.payload, messages.clock.now_ms())
+    if connection.limits is not None:
+        connection.limits.charge_points(sum(len(sample.values) for sample in samples))
     packet_id = message.packet_id
     messages.ingest.append(connection.device.number, samples, connection if packet_id else None, packet_id)
 
 
 def _client_attributes(connection: DeviceConnection, message: MessagePublished, codec: Codec) -> None:
     values = codec.parse_attributes(message.payload)
+    if connection.limits is not None:
+        connection.limits.charge_points(len(values))
     connection.run_in_order(_save_client_attributes(connection, message.packet_id, values))
 
 
@@ -197,10 +235,14 @@ async def _take_rpc_reply(connection: DeviceConnection, packet_id: int, number: 
     connection.acknowledge(packet_id)
 
 
+_GATEWAY_HANDLERS: Final = frozenset(GATEWAY_HANDLERS.values())
+_DATA_HANDLERS: Final = frozenset({_telemetry, _client_attributes})
+
 HANDLERS: Final[dict[Purpose, Handler]] = {
     Purpose.TELEMETRY: _telemetry,
     Purpose.ATTRIBUTES: _client_attributes,
     Purpose.CLAIM: receive_claim,
+    **GATEWAY_HANDLERS,
 }
 """What is done with a message on a topic without a number in it. A purpose that has no row here or below is
 answered as an unknown topic."""

@@ -145,6 +145,35 @@ SOFTWARE_ERROR = Topic(
     purpose=Purpose.SOFTWARE_ERROR, family="v2", send="v2/sw/error", subscribe="v2/sw/error"
 )
 
+GATEWAY_DISCONNECT = Topic(
+    purpose=Purpose.GATEWAY_DISCONNECT,
+    family="gateway",
+    publish="v1/gateway/disconnect",
+    send="v1/gateway/disconnect",
+)
+GATEWAY_TELEMETRY = Topic(purpose=Purpose.GATEWAY_TELEMETRY, family="gateway", publish="v1/gateway/telemetry")
+GATEWAY_ATTRIBUTES = Topic(
+    purpose=Purpose.GATEWAY_ATTRIBUTES,
+    family="gateway",
+    publish="v1/gateway/attributes",
+    send="v1/gateway/attributes",
+    subscribe="v1/gateway/attributes",
+)
+GATEWAY_ATTRIBUTE_REQUEST = Topic(
+    purpose=Purpose.GATEWAY_ATTRIBUTE_REQUEST,
+    family="gateway",
+    publish="v1/gateway/attributes/request",
+    send="v1/gateway/attributes/response",
+    subscribe="v1/gateway/attributes/response",
+)
+GATEWAY_RPC = Topic(
+    purpose=Purpose.GATEWAY_RPC,
+    family="gateway",
+    publish="v1/gateway/rpc",
+    send="v1/gateway/rpc",
+    subscribe="v1/gateway/rpc",
+)
+
 PROVISION = Topic(
     purpose=Purpose.PROVISION,
     family="provision",
@@ -181,34 +210,11 @@ TOPICS: Final[tuple[Topic, ...]] = (
     FIRMWARE_ERROR,
     SOFTWARE_ERROR,
     Topic(purpose=Purpose.GATEWAY_CONNECT, family="gateway", publish="v1/gateway/connect"),
-    Topic(
-        purpose=Purpose.GATEWAY_DISCONNECT,
-        family="gateway",
-        publish="v1/gateway/disconnect",
-        send="v1/gateway/disconnect",
-    ),
-    Topic(purpose=Purpose.GATEWAY_TELEMETRY, family="gateway", publish="v1/gateway/telemetry"),
-    Topic(
-        purpose=Purpose.GATEWAY_ATTRIBUTES,
-        family="gateway",
-        publish="v1/gateway/attributes",
-        send="v1/gateway/attributes",
-        subscribe="v1/gateway/attributes",
-    ),
-    Topic(
-        purpose=Purpose.GATEWAY_ATTRIBUTE_REQUEST,
-        family="gateway",
-        publish="v1/gateway/attributes/request",
-        send="v1/gateway/attributes/response",
-        subscribe="v1/gateway/attributes/response",
-    ),
-    Topic(
-        purpose=Purpose.GATEWAY_RPC,
-        family="gateway",
-        publish="v1/gateway/rpc",
-        send="v1/gateway/rpc",
-        subscribe="v1/gateway/rpc",
-    ),
+    GATEWAY_DISCONNECT,
+    GATEWAY_TELEMETRY,
+    GATEWAY_ATTRIBUTES,
+    GATEWAY_ATTRIBUTE_REQUEST,
+    GATEWAY_RPC,
     Topic(purpose=Purpose.GATEWAY_CLAIM, family="gateway", publish="v1/gateway/claim"),
 )
 

@@ -77,6 +77,8 @@ class DeviceTransports:
             reading = asyncio.get_running_loop().create_task(self._read(profile_id), name="profile")
             self._readings[profile_id] = reading
             reading.add_done_callback(functools.partial(self._was_read, profile_id))
+        elif reading.done():  # it is not told yet, and awaiting it would let nobody else run
+            self._was_read(profile_id, reading)
         return await asyncio.shield(reading)
 
     async def close(self) -> None:

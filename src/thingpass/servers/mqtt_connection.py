@@ -13,16 +13,17 @@ import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 import structlog
 
+from thingpass.devices.gateways import is_gateway
 from thingpass.errors import ThingpassError, Unavailable
 from thingpass.identity.authentication import Authentication
 from thingpass.identity.decisions import Allowed, ConnectAttempt, Refused
 from thingpass.identity.refusal_log import RefusalLog
-from thingpass.identity.refusals import STORE_UNAVAILABLE
+from thingpass.identity.refusals import RATE_LIMIT_EXCEEDED, STORE_UNAVAILABLE
 from thingpass.messaging.presence import (
     CLOSE_CREDENTIALS_CHANGED,
     CLOSE_DEVICE_REMOVED,
@@ -30,6 +31,7 @@ from thingpass.messaging.presence import (
     Connection,
     Presence,
 )
+from thingpass.messaging.rate_limiting import Breach
 from thingpass.mqtt.errors import TimedOut
 from thingpass.mqtt.events import (
     ConnectReceived,
@@ -44,13 +46,18 @@ from thingpass.mqtt.events import (
 )
 from thingpass.mqtt.packets import Connect, ProtocolVersion
 from thingpass.mqtt.properties import Properties
-from thingpass.mqtt.reason_codes import ReasonCode
+from thingpass.mqtt.reason_codes import ReasonCode, describe
 from thingpass.mqtt.session import Limits, Session
+from thingpass.servers import connection_ends
+from thingpass.servers.connection_ends import END_BY_CLOSE_REASON, End
+from thingpass.servers.connection_limits import ConnectionLimits
 from thingpass.servers.deadlines import DeadlineWheel
+from thingpass.servers.device_life import DeviceLife, last_will
 from thingpass.servers.device_messages import MessageServices, receive_message
 from thingpass.servers.device_ota import Downloads
 from thingpass.servers.device_transport import DeviceTransport
 from thingpass.servers.device_transports import DEFAULT, DeviceTransports
+from thingpass.servers.gateway_session import GatewayServices, GatewaySession
 from thingpass.servers.kept_sessions import KeptSessions
 from thingpass.servers.misplaced import PLAIN_MQTT_PORT, Misplaced
 from thingpass.servers.mqtt_device_session import MqttDeviceSession, ToDevice
@@ -84,6 +91,7 @@ UNACKNOWLEDGED: Final = 4
 UNSENT: Final = 8
 WORK_WAITS: Final = 16
 STREAMING: Final = 32
+RATE_LIMITED: Final = 64
 
 _CLOSE_REASONS: Final = {
     CLOSE_TAKEN_OVER: ReasonCode.SESSION_TAKEN_OVER,
@@ -97,6 +105,17 @@ _PROTOCOL_NAMES: Final = {
 }
 
 
+class Peer(Protocol):
+    """Where a connection comes from."""
+
+    @property
+    def listener(self) -> str: ...
+    @property
+    def peer_address(self) -> str: ...
+    @property
+    def peer_port(self) -> int: ...
+
+
 class ConnectionServices(msgspec.Struct, frozen=True, kw_only=True):
     """What a connection needs of the house; one for all connections of a server."""
 
@@ -105,11 +124,13 @@ class ConnectionServices(msgspec.Struct, frozen=True, kw_only=True):
     authentication: Authentication
     refusal_log: RefusalLog
     presence: Presence
+    life: DeviceLife
     messages: MessageServices
     transports: DeviceTransports
     provisioning: ProvisioningDesk
     to_device: ToDevice
     kept_sessions: KeptSessions
+    gateways: GatewayServices
     limits: Limits
     maximum_keep_alive_s: int  # 0: as long as the client likes
     open_connections: set[MqttConnection]
@@ -122,13 +143,16 @@ class MqttConnection:
         "_connection",
         "_device",
         "_device_session",
+        "_end",
         "_endpoint",
         "_evidence",
         "_fd",
         "_flushing",
+        "_gateway",
         "_linger_until",
         "_misplaced",
         "_paused",
+        "_peer",
         "_provisioning",
         "_services",
         "_session",
@@ -136,6 +160,7 @@ class MqttConnection:
         "_until_sent",
         "_work",
         "downloads",
+        "limits",
         "transport",
         "wheel_slot",
     )
@@ -151,13 +176,16 @@ class MqttConnection:
         """`misplaced`: what is said to HTTP, and to MQTT where this port expects something else."""
         self._services = services
         self._endpoint = endpoint
-        self._evidence = evidence
+        self._evidence: Evidence | None = evidence  # until it is decided who this is
+        self._peer: Peer = evidence
         self._misplaced = misplaced
         self._fd = endpoint.fileno()
         self._session = Session(services.limits, services.loop.time())
         self._device: Device | None = None
         self._connection: Connection | None = None
         self._device_session: MqttDeviceSession | None = None  # once something is sent to it unasked
+        self._gateway: GatewaySession | None = None  # once a gateway speaks of devices behind it
+        self._end: tuple[End, str] | None = None  # how it ended, and what was seen
         self._subscriptions = Subscriptions()
         self._flushing = False
         self._paused = 0
@@ -167,6 +195,7 @@ class MqttConnection:
         self._until_sent: asyncio.Future[None] | None = None
         self.downloads: Downloads | None = None
         self._provisioning: ProvisioningSession | None = None
+        self.limits: ConnectionLimits | None = None  # only where limits are set
         self.transport = DEFAULT
         self.wheel_slot = 0
 
@@ -191,6 +220,7 @@ class MqttConnection:
             self._close(error.reason)
         except Exception:
             log.exception("connection.failed", device=self._device_name)
+            self._ends(connection_ends.SERVER_FAILED)
             self._close("internal error")
 
     def _read_some(self) -> None:
@@ -300,6 +330,7 @@ class MqttConnection:
             password=connect.password,
             protocol_version=connect.protocol_version,
         )
+        assert self._evidence is not None
         decision = self._services.authentication.decide_at_once(self._evidence, attempt)
         if decision is not None:
             self._decided(decision, attempt, event)
@@ -308,6 +339,7 @@ class MqttConnection:
             self.run_in_order(self._decide(attempt, event))
 
     async def _decide(self, attempt: ConnectAttempt, event: ConnectReceived) -> None:
+        assert self._evidence is not None
         decision = await self._services.authentication.decide(self._evidence, attempt)
         if not self._closed:
             self._resume(DECIDING)
@@ -327,8 +359,7 @@ class MqttConnection:
                 self._session.refuse(
                     mqtt5=decision.mqtt5, mqtt3=decision.mqtt3, reason_string=decision.for_peer
                 )
-        # What it proved has served: a connection keeps no certificate while it lives.
-        self._evidence = without_chain(self._evidence)
+        self._evidence = None  # what it proved has served: a connection keeps no certificate while it lives
 
     async def _read_profile(self, profile_id: str, attempt: ConnectAttempt, event: ConnectReceived) -> None:
         """For the first device of a profile; those after it find what was read here.
@@ -351,8 +382,9 @@ class MqttConnection:
 
     def _open_provisioning(self, connect: Connect) -> None:
         """A connection without a device: it asks for one (device API reference, 1.6)."""
+        assert self._evidence is not None
         opened = self._services.provisioning.open(self._evidence)
-        self._evidence = without_chain(self._evidence)
+        self._peer, self._evidence = without_chain(self._evidence), None
         if isinstance(opened, Fault):
             self._refuse(opened)
             return
@@ -367,6 +399,7 @@ class MqttConnection:
 
     def _accept(self, allowed: Allowed, event: ConnectReceived) -> None:
         services, connect, evidence = self._services, event.connect, self._evidence
+        assert evidence is not None
         self._device = allowed.device
         assigned = _assigned_client_id(connect)
         most = services.maximum_keep_alive_s
@@ -390,12 +423,19 @@ class MqttConnection:
             client_id=assigned or connect.client_id,
             connected_at_ms=services.messages.clock.now_ms(),
         )
+        self._peer = self._connection
         services.presence.opened(self._connection, self.end)
+        meters = services.messages.rate_limiter.meters_for(allowed.device, services.loop.time())
+        if meters is not None:
+            can_refuse = connect.protocol_version is ProtocolVersion.MQTT_5
+            counters = services.messages.counters
+            self.limits = ConnectionLimits(self, meters, counters, can_refuse=can_refuse)
         services.messages.counters.connects_accepted += 1
         # After `opened`, which ends the device's earlier connection: that one may leave a session.
         resumed = services.kept_sessions.take(
             allowed.device.id, self._connection.client_id, clean_start=connect.clean_start
         )
+        services.life.came(self._connection, self, resumed=resumed is not None)
         held_back = self._session.accept(
             services.loop.time(),
             assigned_client_id=assigned,
@@ -415,9 +455,10 @@ class MqttConnection:
     # What the peer asks
 
     def _subscribe_requested(self, event: SubscribeRequested) -> None:
-        self._session.grant(
-            event.packet_id, self._subscriptions.subscribe(event.subscriptions, self.transport)
-        )
+        if self.limits is not None:
+            self.limits.charge()
+        codes = self._subscriptions.subscribe(event.subscriptions, self.transport)
+        self._session.grant(event.packet_id, codes)
         for purpose in self._subscriptions.unasked(event.subscriptions, self.transport):
             self._make_device_session().subscribed(purpose)
 
@@ -442,16 +483,24 @@ class MqttConnection:
     def _delivery_acknowledged(self, event: DeliveryAcknowledged) -> None:
         if self._device_session is not None:
             self._device_session.delivered(event.packet_id, event.reason_code)
+        if self._gateway is not None:
+            self._gateway.delivered(event.packet_id, event.reason_code)
 
     def _nothing_to_do(self, event: PingReceived) -> None:
         """The session has done what there was to do."""
 
     def _disconnected(self, event: Disconnected) -> None:
+        if event.reason_code == ReasonCode.NORMAL_DISCONNECTION:
+            self._ends(connection_ends.GOODBYE)
+        else:
+            self._ends(connection_ends.GOODBYE_WITH_REASON, describe(event.reason_code).rstrip("."))
         self._close("device said goodbye")
 
     def _session_failed(self, event: SessionFailed) -> None:
         error = event.error
-        if isinstance(error, TimedOut) and (self._device is not None or self._provisioning is not None):
+        silent = isinstance(error, TimedOut)
+        self._ends(connection_ends.SILENT if silent else connection_ends.PROTOCOL_BROKEN, error.seen)
+        if silent and (self._device is not None or self._provisioning is not None):
             log.info("connection.silent", device=self._device_name, seen=error.seen)
             return
         fault = mqtt_fault(error, connect_timeout_s=self._services.limits.connect_timeout_s)
@@ -463,9 +512,9 @@ class MqttConnection:
     def _record(self, fault: Fault) -> None:
         self._services.refusal_log.record(
             fault.refusal,
-            listener=self._evidence.listener,
-            peer_address=self._evidence.peer_address,
-            peer_port=self._evidence.peer_port,
+            listener=self._peer.listener,
+            peer_address=self._peer.peer_address,
+            peer_port=self._peer.peer_port,
             at_ms=self.messages.clock.now_ms(),
             seen=fault.seen if self._device is None else {**fault.seen, "device": self._device.name},
             device=self._device,
@@ -488,12 +537,33 @@ class MqttConnection:
         self.transport = transport
 
     @property
+    def gateway(self) -> GatewaySession | None:
+        """What the device is a gateway for; None: it is none (device API reference, 2.11)."""
+        if self._gateway is None and self._connection is not None and is_gateway(self.device):
+            services, counters = self._services, self._services.messages.counters
+            meters = services.messages.rate_limiter.meters_for_sub_devices(self.device, self.time())
+            limits = None
+            if meters is not None:
+                limits = ConnectionLimits(self, meters, counters, can_refuse=self.speaks_mqtt5)
+            self._gateway = GatewaySession(services.gateways, self, self.device, self._connection, limits)
+        return self._gateway
+
+    @property
+    def speaks_mqtt5(self) -> bool:
+        return self._session.protocol_version is ProtocolVersion.MQTT_5
+
+    @property
     def messages(self) -> MessageServices:
         return self._services.messages
 
     def acknowledge(self, packet_id: int, reason_code: int = 0) -> None:
         if packet_id and not self._closed:
             self._session.acknowledge(packet_id, reason_code)
+
+    def acknowledge_in_part(self, packet_id: int, reason_code: int, sentence: str) -> None:
+        if packet_id and not self._closed:
+            self._session.acknowledge(packet_id, reason_code, sentence)
+            self._acknowledged(1)
 
     def refuse_message(self, message: MessagePublished, error: PayloadInvalid) -> None:
         """Device API reference 2.3, case A: MQTT 5 hears of it and stays (QoS 1, 2), others are closed.
@@ -504,12 +574,10 @@ class MqttConnection:
         log.info(
             "message.rejected", device=self._device_name, topic=message.topic[:100], problem=error.sentence
         )
-        if message.packet_id and (
-            self._session.protocol_version is ProtocolVersion.MQTT_5
-            or self.transport.acknowledges_bad_payloads
-        ):
-            self._session.acknowledge(message.packet_id, ReasonCode.PAYLOAD_FORMAT_INVALID)
+        if message.packet_id and (self.speaks_mqtt5 or self.transport.acknowledges_bad_payloads):
+            self._session.acknowledge(message.packet_id, ReasonCode.PAYLOAD_FORMAT_INVALID, error.sentence)
         else:
+            self._ends(connection_ends.MESSAGE_REFUSED, error.sentence)
             self._session.disconnect(ReasonCode.PAYLOAD_FORMAT_INVALID, error.sentence)
 
     def disconnect(self, reason_code: ReasonCode, sentence: str) -> None:
@@ -603,10 +671,18 @@ class MqttConnection:
     def _work_failed(self, error: Exception) -> None:
         if isinstance(error, ThingpassError):
             log.warning("connection.work_failed", device=self._device_name, problem=error.sentence)
+            self._ends(connection_ends.NOT_STORED)
             self._end_with(ReasonCode.SERVER_UNAVAILABLE, NOT_STORED)
         else:
             log.error("connection.failed", device=self._device_name, exc_info=error)
+            self._ends(connection_ends.SERVER_FAILED)
             self._end_with(ReasonCode.UNSPECIFIED_ERROR, None)
+
+    # What `devices.states` asks
+
+    @property
+    def heard_at(self) -> float:
+        return self._session.heard_at
 
     # What `mqtt_device_session` needs of a connection
 
@@ -647,6 +723,7 @@ class MqttConnection:
                 self._services.loop.call_soon(self._flush)
         elif session.backed_up or self._endpoint.unsent_bytes > MOST_UNSENT_BYTES:
             log.info("connection.too_far_behind", device=self._device_name)
+            self._ends(connection_ends.TOO_FAR_BEHIND)
             self._end_with(ReasonCode.QUOTA_EXCEEDED, TOO_FAR_BEHIND)
         else:
             log.info("message.too_large", device=self._device_name, topic=topic, size_bytes=len(payload))
@@ -656,19 +733,46 @@ class MqttConnection:
         self._flushing = False
         self._send()
 
+    # What `connection_limits` needs of a connection, beside `time`
+
+    def hold_reading(self, seconds: float) -> None:
+        if not self._paused & RATE_LIMITED and not self._closed:
+            self._pause(RATE_LIMITED)
+            self._services.loop.call_later(seconds, self._hold_ended)
+
+    def _hold_ended(self) -> None:
+        if self._closed:
+            return
+        limited = (self.limits, None if self._gateway is None else self._gateway.limits)
+        if debt_s := max((each.debt_s() for each in limited if each is not None), default=0.0):
+            self._services.loop.call_later(debt_s, self._hold_ended)
+            return
+        self._resume(RATE_LIMITED)
+        self._ready_again()  # at once: its keep alive may have run out while nobody read it
+
+    def end_for_rate(self, sentence: str) -> None:
+        self._end_with(ReasonCode.MESSAGE_RATE_TOO_HIGH, sentence)
+
+    def record_breach(self, breach: Breach) -> None:
+        self._record(Fault(RATE_LIMIT_EXCEEDED, {"name": breach.name, "limit": breach.limit}))
+
     # `telemetry.ingest` reports
 
     def stored(self, packet_ids: list[int]) -> None:
         if self._closed:
             return
         self._session.acknowledge_many(packet_ids)
-        self.messages.counters.publishes_acknowledged += len(packet_ids)
+        self._acknowledged(len(packet_ids))
+
+    def _acknowledged(self, count: int) -> None:
+        self.messages.counters.publishes_acknowledged += count
         if self._paused & UNACKNOWLEDGED and self._session.unacknowledged < MOST_UNACKNOWLEDGED:
             self._resume(UNACKNOWLEDGED)
         self._send()
 
     def not_stored(self, packet_ids: list[int], error: ThingpassError) -> None:
         """Nothing is acknowledged: the device sends its messages again, to a server that can store them."""
+        self._ends(connection_ends.NOT_STORED)
         self._end_with(ReasonCode.SERVER_UNAVAILABLE, NOT_STORED)
 
     # Ending
@@ -695,11 +799,13 @@ class MqttConnection:
 
     def end(self, reason: str) -> None:
         """Ends the connection from the server's side, for one of presence's reasons."""
+        self._ends(END_BY_CLOSE_REASON[reason])
         if reason != CLOSE_TAKEN_OVER:
             self._session.session_expiry_interval = 0  # nobody has a right to this session any more
         self._end_with(_CLOSE_REASONS[reason], None)
 
     def end_for_shutdown(self) -> None:
+        self._ends(connection_ends.SERVER_STOPPED)
         self._end_with(ReasonCode.SERVER_SHUTTING_DOWN, None)
 
     def _end_with(self, code: ReasonCode, sentence: str | None) -> None:
@@ -734,14 +840,29 @@ class MqttConnection:
         if not self._endpoint.discard():
             self._close("goodbye")
 
+    def _ends(self, end: End, seen: str = "") -> None:
+        """Why the connection is about to end; the first cause counts."""
+        if self._end is None:
+            self._end = (end, seen)
+
     def _leave(self) -> None:
         """The device is no longer connected here."""
-        if self._connection is not None:
-            self._services.presence.closed(self._connection)
+        if self._gateway is not None:
+            stopped = self._end is not None and self._end[0] is connection_ends.SERVER_STOPPED
+            self._gateway.close(connection_ends.SERVER_STOPPED if stopped else connection_ends.GATEWAY_LEFT)
+            self._gateway = None
+        connection, session = self._connection, self._session
+        if connection is not None:
             self._connection = None
+            self._services.presence.closed(connection)
+            end, seen = self._end or (connection_ends.NETWORK_LOST, "")
+            will = last_will(session.will, session_expiry_s=session.session_expiry_interval)
+            self._services.life.left(connection, self, end, seen, will)
         if self._provisioning is not None:
             self._provisioning.close()
             self._provisioning = None
+        if self.limits is not None:
+            self.limits.ended()
         self._leave_session()
 
     def _leave_session(self) -> None:
@@ -772,6 +893,7 @@ class MqttConnection:
             log.debug("connection.closed", device=self._device_name, why=why)
 
     def close_now(self) -> None:
+        self._ends(connection_ends.SERVER_STOPPED)
         self._close("server stops")
 
     @property

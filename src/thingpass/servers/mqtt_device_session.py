@@ -18,8 +18,8 @@ from thingpass.messaging.listeners import Delivery, ReportDelivery, RpcRequest
 from thingpass.messaging.pushes import AttributePushes
 from thingpass.messaging.rpc import RpcService
 from thingpass.mqtt.properties import Properties
-from thingpass.mqtt.reason_codes import ReasonCode
 from thingpass.mqtt.session_state import SessionState
+from thingpass.servers.call_deliveries import Deliveries, Sender, acknowledged, send_call
 from thingpass.servers.device_topics import Purpose, Topic
 from thingpass.servers.device_transport import DeviceTransport
 from thingpass.servers.payload_codecs import Codec
@@ -30,7 +30,6 @@ from thingpass.store.rows import Value
 log = structlog.get_logger(__name__)
 
 MOST_KEYS_NOTED: Final = 1_000  # changed while the device was away; it then has to ask for all of them
-MOST_DELIVERIES_NOTED: Final = 200  # twice the calls that may wait for one device
 
 
 class ToDevice(msgspec.Struct, frozen=True):
@@ -40,26 +39,10 @@ class ToDevice(msgspec.Struct, frozen=True):
     rpc: RpcService
 
 
-class DeviceLink(Protocol):
+class DeviceLink(Sender, Protocol):
     """A connection, as far as messages to its device are concerned."""
 
     transport: DeviceTransport
-
-    def publish_to_device(
-        self,
-        topic: str,
-        payload: bytes,
-        *,
-        properties: Properties | None = None,
-        expires_at: float | None = None,
-        qos: int | None = None,
-    ) -> int | None:
-        """The packet identifier (0 at QoS 0); None if it was not sent, and then see `can_send()`."""
-
-    def can_send(self) -> bool:
-        """False: the connection is ending, so that nothing more can be sent on it."""
-
-    def time(self) -> float: ...
 
 
 class MqttDeviceSession:
@@ -88,7 +71,7 @@ class MqttDeviceSession:
         self.client_id = client_id
         self.subscriptions = subscriptions
         self._link: DeviceLink | None = link
-        self._deliveries: dict[int, tuple[ReportDelivery, float]] | None = None
+        self._deliveries: Deliveries | None = None
         self._changed_keys: dict[str, None] | None = None
         self.state: SessionState | None = None  # of a session whose device is away
 
@@ -160,27 +143,21 @@ class MqttDeviceSession:
             log.info("call.not_expressible", device_id=self.device_id, problem=error.sentence)
             report(Delivery.REFUSED)
             return True
-        packet_id = link.publish_to_device(
-            row.topic_to_send(request_id),
-            payload,
+        if self._deliveries is None:
+            self._deliveries = {}
+        return send_call(
+            link,
+            self._deliveries,
+            request,
+            report,
+            topic=row.topic_to_send(request_id),
+            payload=payload,
             # MQTT5 4.10: where to answer, and to what; devices may go by the topic alone
             properties=Properties(
                 response_topic=row.topic_to_publish(request_id), correlation_data=request_id.encode()
             ),
-            expires_at=request.expires_at,
             qos=qos,
         )
-        if packet_id is None:
-            if not link.can_send():
-                return False
-            report(Delivery.REFUSED)  # larger than the device takes
-            return True
-        report(Delivery.SENT)
-        if packet_id == 0:
-            report(Delivery.DELIVERED)
-        else:
-            self._expect(packet_id, report, request.expires_at, link.time())
-        return True
 
     def _report_all(self, delivery: Delivery) -> None:
         for report, _ in tuple((self._deliveries or {}).values()):
@@ -188,19 +165,8 @@ class MqttDeviceSession:
 
     def delivered(self, packet_id: int, reason_code: int) -> None:
         """The device acknowledged what was sent under this identifier."""
-        found = self._deliveries.pop(packet_id, None) if self._deliveries else None
-        if found is not None:
-            refused = reason_code >= ReasonCode.UNSPECIFIED_ERROR
-            found[0](Delivery.REFUSED if refused else Delivery.DELIVERED)
-
-    def _expect(self, packet_id: int, report: ReportDelivery, expires_at: float, now: float) -> None:
-        if self._deliveries is None:
-            self._deliveries = {}
-        if len(self._deliveries) >= MOST_DELIVERIES_NOTED:  # of messages that were dropped, nobody hears more
-            self._deliveries = {
-                known: delivery for known, delivery in self._deliveries.items() if delivery[1] > now
-            }
-        self._deliveries[packet_id] = (report, expires_at)
+        if self._deliveries:
+            acknowledged(self._deliveries, packet_id, reason_code)
 
     def _wanted(self, purpose: Purpose) -> tuple[Topic, int] | None:
         """The topic and the QoS for this; None: the device is away, or has not subscribed."""

@@ -13,6 +13,8 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from thingpass.clock import Clock
+from thingpass.messaging.rate_limiting import RateLimiter
+from thingpass.servers.device_payloads_session import session_limits
 from thingpass.store.rows import Device
 
 
@@ -21,6 +23,8 @@ class Asked(Protocol):
 
     @property
     def clock(self) -> Clock: ...
+    @property
+    def rate_limiter(self) -> RateLimiter: ...
     @property
     def maximum_packet_size(self) -> int: ...
     @property
@@ -35,14 +39,14 @@ class ServerMethod(msgspec.Struct, frozen=True):
     answer: Callable[[Asked, Device], Any]
 
 
-def _session_limits(asked: Asked, device: Device) -> dict[str, Any]:
+def _session_limits(asked: Asked, device: Device) -> dict[str, object]:
     """Device API reference, 7.3: by this ThingsBoard's client sets its pace."""
-    limits = {"messages": None, "telemetryMessages": None, "telemetryDataPoints": None}
-    return {
-        "maxPayloadSize": asked.maximum_packet_size,
-        "maxInflightMessages": asked.receive_maximum,
-        "rateLimits": limits,
-    }
+    return session_limits(
+        device,
+        asked.rate_limiter.limits_of(device.tenant_id),
+        maximum_packet_size=asked.maximum_packet_size,
+        receive_maximum=asked.receive_maximum,
+    )
 
 
 def _current_time(asked: Asked, device: Device) -> int:

@@ -136,6 +136,7 @@ class TlsArrival:
                     peer_address=self._peer[0],
                     peer_port=self._peer[1],
                 )
+                channel.settle()
         except ChannelFailed as error:
             self._failure = error
         except Exception:

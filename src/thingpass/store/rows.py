@@ -29,6 +29,11 @@ class JsonText(str):
     __slots__ = ()
 
 
+EventDetail: TypeAlias = str | int | bool
+
+INACTIVITY_TIMEOUT = ("SERVER_SCOPE", "inactivityTimeout")
+"""Scope and key of the attribute by which people say how long a device may be silent."""
+
 Value: TypeAlias = bool | int | float | str | JsonText
 """What a data point or an attribute may hold: BOOLEAN, LONG (64 bits), DOUBLE, STRING, JSON."""
 
@@ -270,6 +275,50 @@ class OtaRollout(msgspec.Struct, frozen=True, kw_only=True):
     done: int
     told: int
     ended_at_ms: int | None
+
+
+class DeviceState(msgspec.Struct, frozen=True, kw_only=True):
+    """What the server knows of a device by itself. A time is None when it never came to that."""
+
+    device_id: str
+    device_number: int
+    device_created_at_ms: int
+    active: bool
+    connected: bool
+    changed_at_ms: int | None  # when `active` changed last
+    connected_at_ms: int | None
+    disconnected_at_ms: int | None
+    activity_at_ms: int | None
+    alarm_at_ms: int | None
+    inactivity_timeout: Value | None  # the attribute INACTIVITY_TIMEOUT, whatever people wrote there
+
+
+class DeviceStateChange(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a device. A time that is None stays as it is stored."""
+
+    device_id: str
+    active: bool
+    connected: bool
+    changed_at_ms: int | None = None
+    connected_at_ms: int | None = None
+    disconnected_at_ms: int | None = None
+    activity_at_ms: int | None = None
+    alarm_at_ms: int | None = None
+
+
+class DeviceEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that happened to a device, for people to read later."""
+
+    id: int = 0  # the store's; counts up. 0 before the event is stored
+    device_id: str
+    at_ms: int
+    kind: str
+    sentence: str
+    details: dict[str, EventDetail]
+    payload: bytes | None = None
+
+    def __repr__(self) -> str:
+        return f"DeviceEvent({self.id}, {self.device_id!r}, {self.at_ms}, {self.kind!r})"
 
 
 class RpcCall(msgspec.Struct, frozen=True, kw_only=True):

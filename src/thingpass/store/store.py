@@ -21,7 +21,10 @@ from thingpass.store.rows import (
     DataPoint,
     Device,
     DeviceCredentials,
+    DeviceEvent,
     DeviceProfile,
+    DeviceState,
+    DeviceStateChange,
     OtaAnnouncement,
     OtaData,
     OtaPackage,
@@ -304,6 +307,48 @@ class OtaRolloutStore(Protocol):
         """Newest first; of those that ended, the newest hundred of a profile are kept."""
 
 
+class DeviceStateStore(Protocol):
+    async def save_device_states(self, changes: Sequence[DeviceStateChange], *, alive_at_ms: int) -> None:
+        """Stores what became of devices, and that the server ran at `alive_at_ms`.
+
+        Devices that do not exist are passed over.
+        """
+
+    async def find_device_state(self, device_id: str) -> DeviceState | None:
+        """None for a device that does not exist; one that was never heard of is not active."""
+
+    async def find_device_states(self, device_ids: Sequence[str]) -> list[DeviceState]:
+        """As `find_device_state`, for many; those that do not exist are left out."""
+
+    async def list_active_states(self, *, limit: int, after_number: int = 0) -> list[DeviceState]:
+        """Devices that are stored as active, by number; the next page begins after the last one's."""
+
+    async def end_open_connections(self, *, kind: str, sentence: str, at_ms: int | None = None) -> int:
+        """Notes of every device that is stored as connected that it is not, with an event; gives how many.
+
+        They ended at `at_ms`; None: when the server was last known to run.
+        """
+
+
+class DeviceEventStore(Protocol):
+    async def append_device_events(self, events: Sequence[DeviceEvent], *, kept: int) -> None:
+        """In this order; of each device the newest `kept` stay. Devices that do not exist are passed over."""
+
+    async def list_device_events(
+        self,
+        device_id: str,
+        *,
+        limit: int,
+        before_id: int | None = None,
+        kind: str | None = None,
+        since_ms: int = 0,
+    ) -> list[DeviceEvent]:
+        """Newest first; the next page begins before the last one's id."""
+
+    async def remove_device_events(self, *, before_ms: int, limit: int) -> int:
+        """Removes at most `limit` of the oldest, as far as they are older; gives how many."""
+
+
 class RpcStore(Protocol):
     """Calls to devices that outlive the server. They go with their device."""
 
@@ -342,6 +387,8 @@ class Store(
     AttributeStore,
     OtaPackageStore,
     OtaRolloutStore,
+    DeviceStateStore,
+    DeviceEventStore,
     RpcStore,
     Protocol,
 ):

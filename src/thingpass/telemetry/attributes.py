@@ -1,12 +1,15 @@
-"""Attributes of devices and who may write them: the device its client scope, people the other two."""
+"""Attributes of devices and who may write them: the device its client scope, people the other two.
+
+Some server attributes are computed: the server keeps them itself, people read them beside their own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence, Set
+from typing import Final, Protocol
 
 from thingpass.bus.bus import Bus
-from thingpass.bus.messages import SharedAttributesChanged
+from thingpass.bus.messages import ServerAttributesChanged, SharedAttributesChanged
 from thingpass.clock import Clock
 from thingpass.errors import Invalid
 from thingpass.store.rows import Attribute, Value
@@ -18,13 +21,34 @@ SERVER_SCOPE: Final = "SERVER_SCOPE"  # what people note about the device; it ne
 SCOPES: Final = (CLIENT_SCOPE, SHARED_SCOPE, SERVER_SCOPE)
 
 
-class AttributeService:
-    """Whoever changes shared attributes does it here, so that the device hears of it."""
+class ComputedAttributes(Protocol):
+    """Server attributes that nobody writes."""
 
-    def __init__(self, store: AttributeStore, clock: Clock, *, bus: Bus | None = None) -> None:
+    @property
+    def keys(self) -> frozenset[str]: ...
+
+    async def find(self, device_id: str) -> list[Attribute]:
+        """Those that have a value."""
+
+
+class AttributeService:
+    """Whoever changes shared or server attributes does it here, so that the bus hears of it.
+
+    `computed` ones are read in the server scope and never saved.
+    """
+
+    def __init__(
+        self,
+        store: AttributeStore,
+        clock: Clock,
+        *,
+        bus: Bus | None = None,
+        computed: ComputedAttributes | None = None,
+    ) -> None:
         self._store = store
         self._clock = clock
         self._bus = bus
+        self._computed = computed
 
     async def save(self, device_id: str, scope: str, values: Mapping[str, Value]) -> None:
         """Adds or replaces; returns when it is durable. Raises NotFound, Invalid."""
@@ -32,6 +56,8 @@ class AttributeService:
         for key in values:
             if not key.strip():
                 raise Invalid("Key cannot be blank")
+        if scope == SERVER_SCOPE and self._computed is not None:
+            _refuse_computed(self._computed.keys & values.keys())
         if values:
             await self._store.save_attributes(device_id, scope, values, self._clock.now_ms())
             self._publish(device_id, scope, tuple(values))
@@ -45,15 +71,36 @@ class AttributeService:
     async def find(self, device_id: str, scope: str, keys: Sequence[str] | None = None) -> list[Attribute]:
         """Those that exist, in the order of their keys; all of the scope when `keys` is None."""
         _check_scope(scope)
-        return await self._store.find_attributes(device_id, scope, keys)
+        found = await self._store.find_attributes(device_id, scope, keys)
+        if scope != SERVER_SCOPE or self._computed is None:
+            return found
+        hidden = self._computed.keys
+        if keys is not None and hidden.isdisjoint(keys):
+            return found
+        wanted = hidden if keys is None else hidden.intersection(keys)
+        found = [attribute for attribute in found if attribute.key not in hidden]
+        found += [each for each in await self._computed.find(device_id) if each.key in wanted]
+        return sorted(found, key=lambda attribute: attribute.key)
 
     async def find_shared(self, device_id: str, keys: Sequence[str]) -> list[Attribute]:
         """As `find` in the shared scope."""
         return await self._store.find_attributes(device_id, SHARED_SCOPE, keys)
 
     def _publish(self, device_id: str, scope: str, keys: tuple[str, ...]) -> None:
-        if self._bus is not None and scope == SHARED_SCOPE and keys:
+        if self._bus is None or not keys:
+            return
+        if scope == SHARED_SCOPE:
             self._bus.publish(SharedAttributesChanged(device_id, keys))
+        elif scope == SERVER_SCOPE:
+            self._bus.publish(ServerAttributesChanged(device_id, keys))
+
+
+def _refuse_computed(keys: Set[str]) -> None:
+    if keys:
+        raise Invalid(
+            f"The server keeps {', '.join(sorted(keys))} itself.",
+            mend="Leave it out; when a device counts as inactive is said by inactivityTimeout.",
+        )
 
 
 def _check_scope(scope: str) -> None:

@@ -70,12 +70,15 @@ class Channel(Protocol):
     def pending(self) -> bool:
         """Whether `read` has something for which the socket will not become readable."""
 
+    def settle(self) -> None:
+        """The handshake's facts are gathered: lets go of what is only needed until then."""
+
     def shutdown(self) -> None:
         """Sends close_notify without waiting for the peer's; never raises."""
 
     @property
     def connection(self) -> SSL.Connection:
-        """pyOpenSSL's object, for the facts in `tls.evidence`."""
+        """pyOpenSSL's object, for the facts in `tls.evidence`; not to be asked for after `settle`."""
 
 
 class PublicChannel:
@@ -150,6 +153,9 @@ class PublicChannel:
     def pending(self) -> bool:
         return self._end is not None or self.connection.pending() > 0
 
+    def settle(self) -> None:
+        """Keeps everything: there is no other way to OpenSSL here."""
+
     def shutdown(self) -> None:
         try:
             self.connection.shutdown()
@@ -211,6 +217,14 @@ class DirectChannel(PublicChannel):
     def pending(self) -> bool:
         return self._end is not None or bool(_SSL_pending(self._ssl) > 0)
 
+    def settle(self) -> None:
+        """pyOpenSSL's object and what it keeps about it take 700 bytes a connection."""
+        del self.connection
+
+    def shutdown(self) -> None:
+        if _SSL_shutdown(self._ssl) < 0:
+            _LIB.ERR_clear_error()  # the peer may be gone already; there is nobody to tell
+
 
 def _failure(error: SSL.Error) -> ChannelFailed:
     if isinstance(error, SSL.SysCallError):
@@ -232,7 +246,10 @@ def _queued_failure(code: int) -> ChannelFailed:
 
 
 def _direct_is_possible() -> bool:
-    names = ("SSL_read", "SSL_write", "SSL_get_error", "SSL_pending", "ERR_get_error", "ERR_clear_error")
+    names = (
+        *("SSL_read", "SSL_write", "SSL_pending", "SSL_shutdown"),
+        *("SSL_get_error", "ERR_get_error", "ERR_clear_error"),
+    )
     lib = getattr(SSL, "_lib", None)
     return lib is not None and hasattr(SSL, "_ffi") and all(hasattr(lib, name) for name in names)
 
@@ -248,13 +265,20 @@ ChannelFactory = Callable[[SSL.Context, socket.socket], Channel]
 channel_factory: ChannelFactory
 """The better channel that this version of the binding allows."""
 
+
+def client_channel(context: SSL.Context, sock: socket.socket) -> Channel:
+    """The same from the side that connects."""
+    kind = DirectChannel if _direct_is_possible() else PublicChannel
+    return kind(context, sock, server=False)
+
+
 if _direct_is_possible():
     _LIB: Any = vars(SSL)["_lib"]
     _FFI: Any = vars(SSL)["_ffi"]
     # One buffer serves all connections: only the loop's thread reads, and what it read is copied out at once.
     _BUFFER: Any = _FFI.new("char[]", READ_BYTES)
     _BYTES_OF: Any = _FFI.buffer(_BUFFER, READ_BYTES)
-    _SSL_read, _SSL_write = _LIB.SSL_read, _LIB.SSL_write
+    _SSL_read, _SSL_write, _SSL_shutdown = _LIB.SSL_read, _LIB.SSL_write, _LIB.SSL_shutdown
     _SSL_get_error, _SSL_pending = _LIB.SSL_get_error, _LIB.SSL_pending
     _WANT_READ, _WANT_WRITE = _LIB.SSL_ERROR_WANT_READ, _LIB.SSL_ERROR_WANT_WRITE
     _ZERO_RETURN, _SYSCALL = _LIB.SSL_ERROR_ZERO_RETURN, _LIB.SSL_ERROR_SYSCALL

@@ -22,10 +22,12 @@ from thingpass.devices.activation import UserAccounts
 from thingpass.devices.claiming import ClaimService
 from thingpass.devices.customers import CustomerService
 from thingpass.devices.devices import DeviceService
+from thingpass.devices.events import DeviceEvents
 from thingpass.devices.ota import make_ota
 from thingpass.devices.ota_checks import check_assignable
 from thingpass.devices.profiles import ProfileService
 from thingpass.devices.provisioning import ProvisioningService
+from thingpass.devices.states import DeviceStateService
 from thingpass.devices.tenants import ensure_default_tenant, new_profile
 from thingpass.devices.users import UserService
 from thingpass.identity.refusal_log import RefusalLog
@@ -115,6 +117,8 @@ async def api(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Api]:
         counters=counters,
     )
     rpc = RpcService(store, clock, counters, kept_for_s=3600)
+    events = DeviceEvents(store, bus, clock, DeviceSettings())
+    rpc = RpcService(store, clock, counters := Counters(), kept_for_s=3600)
     services = Services(
         settings=ApiSettings(),
         clock=clock,
@@ -132,6 +136,8 @@ async def api(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Api]:
         latest=LatestValues(store),
         series=SeriesService(store),
         ota=ota,
+        device_states=DeviceStateService(store, bus, clock, events, DeviceSettings()),
+        device_events=events,
         attributes=AttributeService(store, clock, bus=bus),
         rpc=rpc,
         bus=bus,

@@ -180,7 +180,7 @@ async def test_removed_device_is_gone_and_everybody_hears_it(api: Api):
     assert [message.device_id for message in heard] == [device["id"]["id"]]
 
 
-async def test_info_says_whether_the_device_is_connected(api: Api):
+async def test_info_says_whether_the_device_is_active(api: Api):
     device = await api.add_device()
     path = f"/api/device/info/{device['id']['id']}"
     info = (await api.admin.get(path)).json()
@@ -192,6 +192,8 @@ async def test_info_says_whether_the_device_is_connected(api: Api):
         "active": False,
     }
     api.services.presence.opened(connection_of(api, device), lambda reason: None)
+    assert (await api.admin.get(path)).json()["active"] is False  # nothing was heard of it yet
+    api.services.device_states.note_activity(device["id"]["id"], api.clock.now_ms())
     assert (await api.admin.get(path)).json()["active"] is True
 
 
@@ -242,7 +244,7 @@ async def test_filters_of_lists(api: Api):
     profile_id = fan["deviceProfileId"]["id"]
     answer = await api.admin.get(f"{infos}&deviceProfileId={profile_id}")
     assert_page(answer, ["Fan"], total=1, pages=1, has_next=False)
-    api.services.presence.opened(connection_of(api, fan), lambda reason: None)
+    api.services.device_states.note_activity(fan["id"]["id"], api.clock.now_ms())
     active = await api.admin.get(f"{infos}&active=True")
     assert_page(active, ["Fan"], total=1, pages=1, has_next=False)
     assert active.json()["data"][0]["active"] is True

@@ -7,7 +7,7 @@ import pytest
 
 from thingpass.bus.messages import MESSAGES, Message
 
-_EXAMPLES: dict[object, object] = {str: "text", bool: True, tuple[str, ...]: ("a", "b")}
+_EXAMPLES: dict[object, object] = {str: "text", int: 7, bool: True, tuple[str, ...]: ("a", "b")}
 
 
 @pytest.mark.parametrize("kind", MESSAGES, ids=lambda kind: kind.__name__)

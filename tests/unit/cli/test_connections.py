@@ -49,6 +49,12 @@ def test_connected_devices_are_a_table(run: Run, stub: Stub) -> None:
     assert json.loads(run("connections", "--json").stdout)["data"][0] == CONNECTION
 
 
+def test_a_device_behind_a_gateway_is_shown_with_it(run: Run, stub: Stub) -> None:
+    behind = {**CONNECTION, "viaGateway": "Roof"}
+    stub.answer("GET", "/api/v2/connections", {"data": [behind]})
+    assert run("connections").stdout.splitlines()[1].endswith("via gateway Roof")
+
+
 def test_nobody_connected_points_to_the_refusals(run: Run, stub: Stub) -> None:
     stub.answer("GET", "/api/v2/connections", {"data": []})
     assert "thingpass connections --refused" in run("connections").stdout

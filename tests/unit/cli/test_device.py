@@ -5,12 +5,18 @@ import json
 from tests.unit.cli.conftest import DEVICE, DEVICE_ID, Run, Stub
 
 CREDENTIALS_PATH = f"/api/device/{DEVICE_ID}/credentials"
+STATE_PATH = f"/api/plugins/telemetry/DEVICE/{DEVICE_ID}/values/attributes/SERVER_SCOPE"
+EVENTS_PATH = f"/api/v2/devices/{DEVICE_ID}/events"
 TOKEN = {
     "id": {"id": "c"},
     "credentialsType": "ACCESS_TOKEN",
     "credentialsId": "A1",
     "credentialsValue": None,
 }
+
+
+def attributes(**values: object) -> list[dict[str, object]]:
+    return [{"lastUpdateTs": 1, "key": key, "value": value} for key, value in values.items()]
 
 
 def page(*names: str, total: int | None = None, more: bool = False) -> dict[str, object]:
@@ -32,6 +38,14 @@ def test_add_sends_the_profile_as_thingsboards_type_and_prints_json(run: Run, st
     result = run("device", "add", "Pump 1", "--profile", "pump", "--json")
     assert stub.asked("POST", "/api/device").json() == {"name": "Pump 1", "type": "pump"}
     assert json.loads(result.stdout) == DEVICE
+
+
+def test_add_makes_a_gateway(run: Run, stub: Stub) -> None:
+    stub.answer("POST", "/api/device", DEVICE)
+    result = run("device", "add", "Pump 1", "--gateway")
+    body = stub.asked("POST", "/api/device").json()
+    assert body == {"name": "Pump 1", "additionalInfo": {"gateway": True}}
+    assert "Gateway Pump 1 is registered" in result.stdout
 
 
 def test_server_refusing_is_exit_code_1_with_its_sentence(run: Run, stub: Stub) -> None:
@@ -75,15 +89,72 @@ def test_empty_list_says_so(run: Run, stub: Stub) -> None:
     assert stub.asked("GET", "/api/tenant/devices").query["type"] == "p"
 
 
-def test_show_prints_device_and_credentials(run: Run, stub: Stub) -> None:
+def test_show_prints_device_state_and_credentials(run: Run, stub: Stub) -> None:
     stub.answer("GET", "/api/tenant/devices", DEVICE)
     stub.answer("GET", CREDENTIALS_PATH, TOKEN)
+    stub.answer("GET", STATE_PATH, attributes(active=True, lastActivityTime=1609459200000))
     result = run("device", "show", "Pump 1")
     assert stub.asked("GET", "/api/tenant/devices").query == {"deviceName": "Pump 1"}
-    for line in ("name         Pump 1", "label        north", "credentials  ACCESS_TOKEN", "token        A1"):
+    assert "lastActivityTime" in stub.asked("GET", STATE_PATH).query["keys"]
+    for line in (
+        "name         Pump 1",
+        "label        north",
+        "active       yes",
+        "last heard   2021-01-01 00:00:00",
+        "credentials  ACCESS_TOKEN",
+        "token        A1",
+    ):
         assert line in result.stdout
     document = json.loads(run("device", "show", "Pump 1", "--json").stdout)
-    assert document == {"device": DEVICE, "credentials": TOKEN}
+    state = {"active": True, "lastActivityTime": 1609459200000}
+    assert document == {"device": DEVICE, "credentials": TOKEN, "state": state}
+
+
+def test_show_leaves_out_times_that_never_were_and_an_alarm_that_is_over(run: Run, stub: Stub) -> None:
+    stub.answer("GET", "/api/tenant/devices", DEVICE)
+    stub.answer("GET", CREDENTIALS_PATH, TOKEN)
+    stub.answer("GET", STATE_PATH, attributes(active=True, inactivityAlarmTime=1609459200000))
+    stub.answer("GET", STATE_PATH, attributes(active=False, inactivityAlarmTime=1609459200000))
+    active = run("device", "show", "Pump 1").stdout
+    assert "inactive since" not in active
+    assert "last heard" not in active
+    inactive = run("device", "show", "Pump 1").stdout
+    assert "inactive since  2021-01-01 00:00:00" in inactive
+
+
+def event(kind: str, sentence: str, **members: object) -> dict[str, object]:
+    payloads = {"payload": None, "payloadBase64": None}
+    common = {"id": 1, "atMs": 1609459200000, "details": {}}
+    return {**common, "kind": kind, "sentence": sentence, **payloads, **members}
+
+
+def test_events_are_a_table_with_the_newest_last(run: Run, stub: Stub) -> None:
+    stub.answer("GET", "/api/tenant/devices", DEVICE)
+    answer = {
+        "data": [
+            event("will", "It left a will.", payload="gone\x1b[2J"),
+            event("will", "It left a will.", payloadBase64="/wA="),
+            event("connected", "It connected."),
+        ],
+        "hasNext": True,
+    }
+    stub.answer("GET", EVENTS_PATH, answer)
+    result = run("device", "events", "Pump 1", "--kind", "will", "--limit", "3")
+    assert stub.asked("GET", EVENTS_PATH).query == {"kind": "will", "limit": "3"}
+    lines = result.stdout.splitlines()
+    assert lines[0].split() == ["Time", "Kind", "What", "happened"]
+    assert lines[1] == "2021-01-01 00:00:00  connected  It connected."
+    assert lines[2].endswith("It left a will. (base64) /wA=")
+    assert "It left a will. gone" in lines[3]
+    assert "\x1b" not in result.stdout
+    assert "older ones" in result.stderr
+    assert json.loads(run("device", "events", "Pump 1", "--json").stdout) == answer
+
+
+def test_no_events_says_so(run: Run, stub: Stub) -> None:
+    stub.answer("GET", "/api/tenant/devices", DEVICE)
+    stub.answer("GET", EVENTS_PATH, {"data": [], "hasNext": False})
+    assert run("device", "events", "Pump 1").stdout == "Nothing is known to have happened to Pump 1.\n"
 
 
 def test_unknown_name_is_told(run: Run) -> None:

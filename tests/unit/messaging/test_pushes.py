@@ -74,7 +74,7 @@ async def test_every_listener_hears_what_is_stored(
     stored.values = {"a": 1, "b": 2}
     changed(bus, "a", "gone")
     await until(lambda: len(two.heard) == 2)
-    assert one.heard == two.heard == [{"a": 1}, ["gone"]]
+    assert one.heard == two.heard == [["gone"], {"a": 1}]
     assert other.heard == []
 
 
@@ -92,7 +92,7 @@ async def test_changes_in_a_row_are_told_as_one_with_the_last_value(
         changed(bus, "a", f"b{value}")
     stored.gate.set()
     await until(lambda: len(listener.heard) == 3)
-    assert listener.heard == [["first"], {"a": 3}, ["b2", "b3"]]
+    assert listener.heard == [["first"], ["b2", "b3"], {"a": 3}]
 
 
 async def test_nothing_is_read_where_nobody_listens(

@@ -9,8 +9,9 @@ from thingpass.mqtt.decoding import decode
 from thingpass.mqtt.encoding import encode
 from thingpass.mqtt.errors import ForeignProtocol, UnsupportedVersion, WrongState
 from thingpass.mqtt.events import ConnectReceived, SessionFailed
-from thingpass.mqtt.packets import ConnAck, Connect, Disconnect, ProtocolVersion, Publish, Will
+from thingpass.mqtt.packets import ConnAck, Connect, Disconnect, PingReq, ProtocolVersion, Publish, Will
 from thingpass.mqtt.properties import Properties
+from thingpass.mqtt.reason_codes import ReasonCode
 from thingpass.mqtt.session import Limits, Session
 from thingpass.mqtt.transitions import State
 
@@ -280,3 +281,34 @@ class TestForeignProtocols:
         (failed,) = session.receive(data, 0.0)
         assert isinstance(failed, SessionFailed)
         assert failed.error.looks_like is None
+
+
+class TestWill:
+    """MQTT5 3.1.2.5 and 3.14.4; who keeps it is the caller."""
+
+    @pytest.mark.parametrize("version", VERSIONS)
+    def test_will_stands_until_a_goodbye_takes_it_back(self, version: ProtocolVersion) -> None:
+        will = Will("t", b"gone")
+        session = Session(Limits(), now=0.0)
+        session.receive(encode(connect_packet(version, will=will), version), 0.0)
+        session.accept(0.0)
+        assert session.will == will
+        session.receive(encode(Disconnect(), version), 1.0)
+        assert session.will is None
+
+    @pytest.mark.parametrize("reason_code", [ReasonCode.DISCONNECT_WITH_WILL, ReasonCode.UNSPECIFIED_ERROR])
+    def test_goodbye_with_another_code_leaves_it(self, reason_code: int) -> None:
+        will, version = Will("t", b"gone"), ProtocolVersion.MQTT_5
+        session = Session(Limits(), now=0.0)
+        session.receive(encode(connect_packet(version, will=will), version), 0.0)
+        session.accept(0.0)
+        session.receive(encode(Disconnect(reason_code), version), 1.0)
+        assert session.will == will
+
+    def test_session_knows_when_it_was_heard(self) -> None:
+        session = Session(Limits(), now=0.0)
+        session.receive(encode(connect_packet(ProtocolVersion.MQTT_5), ProtocolVersion.MQTT_5), 1.0)
+        session.accept(2.0)
+        assert session.heard_at == 2.0
+        session.receive(encode(PingReq(), ProtocolVersion.MQTT_5), 3.0)
+        assert session.heard_at == 3.0

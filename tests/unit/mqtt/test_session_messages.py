@@ -43,6 +43,33 @@ def _failure(events: list[Event]) -> SessionFailed:
     return failed
 
 
+class TestWordsInAnAcknowledgement:
+    """MQTT5 3.4.2.2.2, 3.5.2.2.2, 3.1.2.11.4, 3.1.2.11.7."""
+
+    @pytest.mark.parametrize(("qos", "kind"), [(1, PubAck), (2, PubRec)])
+    def test_mqtt_5_reads_them(self, qos: int, kind: type[PubAck | PubRec]) -> None:
+        session = opened(V5)
+        _publish(session, qos, 7)
+        session.acknowledge(7, 0x99, "It is odd.")
+        assert decode(session.data_to_send(), V5) == kind(7, 0x99, Properties(reason_string="It is odd."))
+
+    @pytest.mark.parametrize("version", [V31, V4])
+    def test_mqtt_3_does_not(self, version: ProtocolVersion) -> None:
+        session = opened(version)
+        _publish(session, 1, 7)
+        session.acknowledge(7, 0x99, "It is odd.")
+        assert decode(session.data_to_send(), version) == PubAck(7)
+
+    @pytest.mark.parametrize(
+        "wanted", [Properties(request_problem_information=0), Properties(maximum_packet_size=20)]
+    )
+    def test_not_where_they_are_unwanted_or_do_not_fit(self, wanted: Properties) -> None:
+        session = opened(V5, properties=wanted)
+        _publish(session, 1, 7)
+        session.acknowledge(7, 0x99, "It is odd, and the words are many.")
+        assert decode(session.data_to_send(), V5) == PubAck(7, 0x99)
+
+
 class TestInboundQos0And1:
     """MQTT5 4.3.1, 4.3.2."""
 

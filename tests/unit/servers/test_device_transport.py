@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from thingpass.servers import device_transport
-from thingpass.servers.device_messages import HANDLERS, REQUEST_HANDLERS
+from thingpass.servers.device_messages import HANDLERS, REQUEST_HANDLERS, carries_data
 from thingpass.servers.device_topics import TOPICS, Format, Purpose, fixed_topics
 from thingpass.servers.device_transport import DeviceTransport, make_transport
 from thingpass.servers.device_transports import DEFAULT
@@ -104,3 +104,11 @@ def test_forgetting_keeps_a_custom_topic_without_wildcards(monkeypatch: pytest.M
     for number in range(100):
         assert purpose(transport, f"my/{number}") is Purpose.TELEMETRY
     assert purpose(transport, "facts") is Purpose.ATTRIBUTES
+
+
+def test_rate_limits_know_telemetry_and_attributes_by_any_of_their_names() -> None:
+    transport = make(telemetry="plant/+/values", attributes="plant/facts")
+    for name in ("plant/7/values", "plant/facts", "v2/t", "v2/t/p", "v2/a"):
+        assert carries_data(transport, name), name
+    for name in (V1_TELEMETRY, "v1/devices/me/rpc/request/1", "v1/devices/me/claim", "elsewhere"):
+        assert not carries_data(transport, name), name

@@ -102,6 +102,19 @@ async def test_devices_of_a_profile_share_its_transport(house: House) -> None:
     assert await house.transports.load(profile.id) is first is house.transports.find(profile.id)
 
 
+async def test_what_was_loaded_is_found_at_once(house: House) -> None:
+    """Also by who asks when the reading has just ended: it would ask again and again, and never wait."""
+    profile = await house.profiles.add(house.profile("pump"))
+
+    async def ask(turns: int) -> None:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        transport = await house.transports.load(profile.id)
+        assert house.transports.find(profile.id) is transport
+
+    await asyncio.gather(*(ask(turns) for turns in range(20)))
+
+
 async def test_profile_that_is_gone_is_as_the_default(house: House) -> None:
     assert await house.transports.load("gone") is DEFAULT
 

@@ -92,6 +92,30 @@ async def test_idle_ingest_commits_at_once_and_then_acknowledges(store: SlowStor
     assert connection.told == [[11]]
 
 
+@pytest.mark.parametrize("error", [None, Unavailable("The disk is full.")])
+async def test_one_acknowledgement_for_the_parts_of_a_gateway(
+    store: SlowStore, ingest: Ingest, error: Exception | None
+) -> None:
+    """What is appended in one turn of the loop is one commit: who comes with the last part speaks for all."""
+    gateway = Connection()
+    store.open.clear()
+    ingest.append(9, [sample(0)], None, 0)
+    await settle()  # a commit runs
+    for number in (1, 2, 3):
+        ingest.append(number, [sample(number)], None, 0)
+    ingest.append(9, (), gateway, 11)
+    await settle()
+    assert gateway.told == []
+    store.error = error
+    store.open.set()
+    await settle()
+    if error is None:
+        assert store.batches[-1] == [(number, sample(number)) for number in (1, 2, 3)]
+        assert (gateway.told, gateway.refused) == ([[11]], [])
+    else:
+        assert (gateway.told, gateway.refused) == ([], [([11], "unavailable")])
+
+
 async def test_what_gathers_during_a_commit_is_the_next_commit(store: SlowStore, ingest: Ingest) -> None:
     first, second = Connection(), Connection()
     store.open.clear()

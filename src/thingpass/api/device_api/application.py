@@ -48,18 +48,22 @@ Handler: TypeAlias = Callable[[Exchange], Awaitable[None]]
 
 
 class Route(msgspec.Struct, frozen=True):
-    """One row. `path` follows the token; a `{}` at its end is an argument. `name` stands in the metrics."""
+    """One row. `path` follows the token; a `{}` at its end is an argument. `name` stands in the metrics.
+
+    `carries_data`: telemetry and attributes have rate limits of their own.
+    """
 
     method: str
     path: str
     name: str
     handler: Handler
     is_for_devices: bool = True  # False: for whoever asks, and `path` stands in the place of the token
+    carries_data: bool = False
 
 
 ROUTES: Final = (
-    Route("POST", "telemetry", "telemetry", post_telemetry),
-    Route("POST", "attributes", "attributes", post_attributes),
+    Route("POST", "telemetry", "telemetry", post_telemetry, carries_data=True),
+    Route("POST", "attributes", "attributes", post_attributes, carries_data=True),
     Route("GET", "attributes", "attributes", get_attributes),
     Route("GET", "attributes/updates", "attributes/updates", get_attribute_updates),
     Route("GET", "rpc", "rpc", get_rpc),
@@ -114,6 +118,8 @@ class DeviceApi:
             exchange = Exchange(scope, receive, send, self._services, evidence, argument)
             if route.is_for_devices:
                 exchange.device = await self._identify(evidence, token)
+                self._services.note_activity(exchange.device.id, self._services.clock.now_ms())
+                self._services.limits.admit(exchange.device, evidence, carries_data=route.carries_data)
             counts = self._services.counters.device_requests
             counts[route.name] = counts.get(route.name, 0) + 1
             await route.handler(exchange)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from thingpass.api.device_api.long_polls import LongPolls
+from thingpass.api.device_limits import DeviceRequestLimits
 from thingpass.clock import Clock
 from thingpass.devices.claiming import ClaimService
 from thingpass.devices.ota_downloads import OtaDownloads
@@ -24,6 +27,7 @@ class DeviceApiServices(msgspec.Struct, frozen=True, kw_only=True):
 
     settings: HttpSettings
     authentication: Authentication
+    limits: DeviceRequestLimits
     ingest: Ingest
     attributes: AttributeService
     pushes: AttributePushes
@@ -35,3 +39,4 @@ class DeviceApiServices(msgspec.Struct, frozen=True, kw_only=True):
     downloads: OtaDownloads
     counters: Counters
     clock: Clock
+    note_activity: Callable[[str, int], None]  # device id, when it was heard

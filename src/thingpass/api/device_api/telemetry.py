@@ -19,12 +19,14 @@ async def post_telemetry(exchange: Exchange) -> None:
         raise Unavailable("More is waiting to be stored than the server takes.", mend="Send it again later.")
     samples = parse_telemetry(await exchange.body(), services.clock.now_ms())
     if samples:
+        services.limits.charge_points(exchange.device, sum(len(sample.values) for sample in samples))
         await services.ingest.store_samples(exchange.device.number, samples)
     await exchange.answer()
 
 
 async def post_attributes(exchange: Exchange) -> None:
     values = parse_attributes(await exchange.body())
+    exchange.services.limits.charge_points(exchange.device, len(values))
     await exchange.services.attributes.save(exchange.device.id, CLIENT_SCOPE, values)
     await exchange.answer()
 

@@ -11,6 +11,8 @@ from thingpass.store.sqlite.claims import Claims
 from thingpass.store.sqlite.credentials import CredentialRows
 from thingpass.store.sqlite.customers import Customers
 from thingpass.store.sqlite.database import Database
+from thingpass.store.sqlite.device_events import DeviceEvents
+from thingpass.store.sqlite.device_states import DeviceStates
 from thingpass.store.sqlite.devices import Devices
 from thingpass.store.sqlite.directory import DATABASE, DirectoryLock, prepare_directory
 from thingpass.store.sqlite.ota_packages import OtaPackages
@@ -35,6 +37,8 @@ class SqliteStore(
     Attributes,
     OtaPackages,
     OtaRollouts,
+    DeviceStates,
+    DeviceEvents,
     RpcCalls,
 ):
     """Everything in one directory; see `store.store.Store` for what the methods promise.
