@@ -6,12 +6,22 @@ import hashlib
 import time
 import uuid
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from tests.device import Device
 from tests.running_server import RunningServer
 
 PATIENCE_S = 10.0
+
+
+class Assignee(Protocol):
+    """A device of the tests, whatever it proves itself with."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def server(self) -> RunningServer: ...
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,7 @@ def add_package(
     return Package(package["id"]["id"], package["title"], package["version"], data, package["checksum"] or "")
 
 
-def assign(device: Device, package: Package | None, *, kind: str = "FIRMWARE") -> None:
+def assign(device: Assignee, package: Package | None, *, kind: str = "FIRMWARE") -> None:
     """Gives the package to the device, and waits until the device would be told so."""
     body = {"type": kind, "deviceId": device.id, "packageId": None if package is None else package.id}
     answer = device.server.rest.post("/api/v2/ota/assignment", json=body)
@@ -65,7 +75,7 @@ def assign(device: Device, package: Package | None, *, kind: str = "FIRMWARE") -
     wait_for_attribute(device, key, None if package is None else package.title)
 
 
-def wait_for_attribute(device: Device, key: str, value: object) -> None:
+def wait_for_attribute(device: Assignee, key: str, value: object) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while (seen := shared_attributes(device).get(key)) != value:
         if time.monotonic() > deadline:
@@ -73,7 +83,7 @@ def wait_for_attribute(device: Device, key: str, value: object) -> None:
         time.sleep(0.02)
 
 
-def shared_attributes(device: Device) -> dict[str, object]:
+def shared_attributes(device: Assignee) -> dict[str, object]:
     url = f"/api/plugins/telemetry/DEVICE/{device.id}/values/attributes/SHARED_SCOPE"
     answer = device.server.rest.get(url)
     answer.raise_for_status()

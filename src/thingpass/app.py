@@ -275,6 +275,7 @@ class Server:
             polls=self._polls,
             claims=claims,
             provisioning=provisioning,
+            downloads=ota.downloads,
             server_methods=connections.messages,
             counters=self._counters,
             clock=clock,

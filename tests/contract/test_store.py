@@ -877,6 +877,15 @@ class TestOtaPackages:
         assert await store.count_devices_without_ota_package(registry.profile.id, OTA_FIRMWARE) == 0
         assert await store.count_devices_without_ota_package(registry.profile.id, OTA_SOFTWARE) == 1
 
+    async def test_devices_that_follow_are_counted_by_customer_too(self, registry: Registry) -> None:
+        acme, zeta = await registry.add_customer("ACME"), await registry.add_customer("Zeta")
+        await registry.add("nobody's")
+        await registry.add("boiler", customer_id=acme.id)
+        count = registry.store.count_devices_without_ota_package
+        assert await count(registry.profile.id, OTA_FIRMWARE) == 2
+        assert await count(registry.profile.id, OTA_FIRMWARE, acme.id) == 1
+        assert await count(registry.profile.id, OTA_FIRMWARE, zeta.id) == 0
+
     async def test_pages_and_what_fits_a_profile(self, registry: Registry) -> None:
         store, tenant_id = registry.store, registry.tenant.id
         meter = DeviceProfile(

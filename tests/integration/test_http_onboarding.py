@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,10 +10,7 @@ import pytest
 
 from tests.integration.test_device_api import HttpDevice
 from tests.integration.test_provisioning import CREATING, FETCHING, add_profiles, body, new_name
-from tests.running_server import RunningServer, clean_environ, start_server
-from tests.tools import TB_CLIENT
-
-PATIENCE_S = 30
+from tests.running_server import RunningServer, start_server
 
 
 @pytest.fixture(scope="module")
@@ -62,22 +57,6 @@ class TestProvisioning:
         assert provision(server, b"x" * 70_000).status_code == 413
         answer = httpx.get(f"{server.url}/api/v1/provision", trust_env=False)
         assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
-
-    @pytest.mark.needs(str(TB_CLIENT))
-    def test_thingsboards_class(self, server: RunningServer) -> None:
-        program = (
-            "import sys; from tb_device_http import TBHTTPDevice; "
-            "device = TBHTTPDevice.provision(*sys.argv[1:]); print(device.test_connection())"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", program, server.url, new_name(), *CREATING],
-            env=clean_environ({"PYTHONPATH": str(TB_CLIENT)}),
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-            check=False,
-        )
-        assert done.stdout == "True\n", done.stderr
 
 
 class TestClaiming:

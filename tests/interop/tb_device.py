@@ -40,6 +40,9 @@ def main(port: str, ca_file: str, cert_file: str) -> dict[str, Any]:
     now_ms, error = answers.get(timeout=PATIENCE_S)
     done["current time"] = abs(now_ms / 1000 - time.time()) < 60 and error is None
     done["limits received"] = wait_for(lambda: client.rate_limits_received)
+    client.request_service_configuration(lambda _id, answer, error: answers.put((answer, error)))
+    limits, error = answers.get(timeout=PATIENCE_S)
+    done["limits"] = [sorted(limits), error]
     hear_from_the_server(client, done)
     client.disconnect()
     client.stop()
@@ -64,6 +67,8 @@ def hear_from_the_server(client: TBDeviceMqttClient, done: dict[str, Any]) -> No
         calls.put((request_id, body))
 
     client.set_server_side_rpc_request_handler(lambda request_id, body: called(client, request_id, body))
+    forgotten = client.subscribe_to_attribute("interval", lambda answer, *_: one.put("forgotten"))
+    client.unsubscribe_from_attribute(forgotten)
     client.subscribe_to_attribute("interval", lambda answer, *_: one.put(answer))
     client.subscribe_to_all_attributes(lambda answer, *_: every.put(answer))
     sys.stdout.write("listening\n")

@@ -7,6 +7,8 @@ Run with the library's directory first on the path.
 import json
 import queue
 import sys
+import threading
+import time
 from typing import Any
 
 from tb_device_http import TBHTTPDevice
@@ -27,7 +29,20 @@ def main(url: str, token: str) -> dict[str, Any]:
     sys.stdout.write("waiting\n")
     sys.stdout.flush()
     done["heard"] = sorted([heard.get(timeout=PATIENCE_S) for _ in range(2)])
+    device.unsubscribe("attributes")
+    device.unsubscribe("rpc")
+    done["ended"] = _has_ended()
     return done
+
+
+def _has_ended() -> bool:
+    """The class ends a thread when its next answer has come; calls do not come, attributes go on changing."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        if sum("subscription_worker" in thread.name for thread in threading.enumerate()) <= 1:
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def _answer(device: TBHTTPDevice, call: dict[str, Any], heard: "queue.Queue[Any]") -> None:

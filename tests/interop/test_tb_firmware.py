@@ -1,4 +1,4 @@
-"""The firmware updater of tb-mqtt-client, unmodified: by piece and as a whole, to its UPDATED."""
+"""The firmware updaters of tb-mqtt-client, unmodified: by piece and as a whole, to their UPDATED."""
 
 from __future__ import annotations
 
@@ -7,17 +7,21 @@ import json
 import random
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.device import Device
+from tests.integration.test_device_api import HttpDevice
 from tests.ota import add_package, assign
-from tests.running_server import clean_environ
+from tests.running_server import RunningServer, clean_environ
 from tests.tools import TB_CLIENT
 
 PROGRAM = Path(__file__).with_name("tb_firmware.py")
+HTTP_PROGRAM = Path(__file__).with_name("tb_http_firmware.py")
 IMAGE = random.Random(3).randbytes(250_001)
 
 
@@ -79,3 +83,35 @@ def test_push_to_a_connected_device_begins_the_update(device_with_certificate: C
         finally:
             running.kill()
     assert json.loads(printed.splitlines()[-1])["sha256"] == hashlib.sha256(IMAGE).hexdigest()
+
+
+@pytest.mark.needs(str(TB_CLIENT))
+@pytest.mark.parametrize("chunk_size", [0, 20_000])
+def test_update_over_http_is_completed(server: RunningServer, tmp_path: Path, chunk_size: int) -> None:
+    device = HttpDevice(server)
+    package = add_package(server, IMAGE)
+    assign(device, package)
+    with subprocess.Popen(
+        [sys.executable, HTTP_PROGRAM, server.url, device.token, str(chunk_size)],
+        env=clean_environ({"PYTHONPATH": str(TB_CLIENT)}),
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as running:
+        watchdog = threading.Timer(60, running.kill)
+        watchdog.start()
+        try:
+            assert running.stdout is not None
+            assert running.stdout.readline() == "updated\n"
+            deadline = time.monotonic() + 20
+            while device.latest().get("fw_state") != "UPDATED":  # it sends from a queue
+                assert time.monotonic() < deadline, device.latest()
+                time.sleep(0.05)
+        finally:
+            watchdog.cancel()
+            running.kill()
+            device.client.close()
+    assert (tmp_path / package.title).read_bytes() == IMAGE
+    latest = device.latest()
+    assert (latest["current_fw_title"], latest["current_fw_version"]) == (package.title, package.version)

@@ -52,6 +52,7 @@ def test_every_method_works_unmodified(server: RunningServer) -> None:
             ["attributes", {"limit": 3}],
             ["rpc", {"method": "reboot", "params": {"after": 5}}],
         ],
+        "ended": True,
     }
     latest = server.rest.get(
         f"/api/plugins/telemetry/DEVICE/{device_id}/values/timeseries",

@@ -57,6 +57,7 @@ def test_telemetry_and_attributes_work_unmodified(device_with_certificate: Calla
         "requested attributes": [{"client": {"model": "T-1000"}}, None],
         "current time": True,
         "limits received": True,
+        "limits": [["maxInflightMessages", "maxPayloadSize", "rateLimits"], None],
         "interval": {"interval": 30},
         "called": [True, {"method": "double", "params": {"n": 21}}],
         "shared": [{"shared": {"interval": 30}}, None],

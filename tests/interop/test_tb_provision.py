@@ -1,4 +1,4 @@
-"""ThingsBoard's own provisioning helper, unmodified: MQTT 3.1.1, and TLS 1.2 because the port is 8883."""
+"""ThingsBoard's own provisioning helpers, unmodified: MQTT 3.1.1 with TLS 1.2 on port 8883, and HTTP."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tests.tools import TB_CLIENT
 from thingpass.store.rows import PROVISION_CHECK
 
 PROGRAM = Path(__file__).with_name("tb_provision.py")
+HTTP_PROGRAM = Path(__file__).with_name("tb_http_provision.py")
 PORT = 8883
 """The helper speaks TLS on this port alone; the loopback network has addresses enough to have it free."""
 
@@ -41,6 +42,12 @@ def test_every_kind_of_credentials(start: Callable[..., RunningServer]) -> None:
         {**fetching, "device_name": "registered"},
         {**fetching, "device_name": "registered"},
         {**fetching, "provision_device_secret": "wrong"},
+        {
+            "provisionDeviceKey": CREATING[0],
+            "provisionDeviceSecret": CREATING[1],
+            "deviceName": "in its own form",
+            "token": "another token",
+        },
     ]
     done = subprocess.run(
         [sys.executable, PROGRAM, host, str(PORT), json.dumps(requests)],
@@ -51,7 +58,7 @@ def test_every_kind_of_credentials(start: Callable[..., RunningServer]) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    token, nothing, basic, x509, registered, again, unknown = json.loads(done.stdout.splitlines()[-1])
+    token, nothing, basic, x509, registered, again, unknown, own = json.loads(done.stdout.splitlines()[-1])
     success = {"status": "SUCCESS"}
     assert token == {"credentialsValue": "my token", "credentialsType": "ACCESS_TOKEN", **success}
     assert len(nothing["credentialsValue"]) == 20
@@ -62,3 +69,19 @@ def test_every_kind_of_credentials(start: Callable[..., RunningServer]) -> None:
     assert x509["credentialsValue"] in certificate.replace("\n", "")
     assert registered == {"credentialsValue": "stored", "credentialsType": "ACCESS_TOKEN", **success}
     assert (again, unknown) == (None, None)
+    assert own == {"credentialsValue": "another token", "credentialsType": "ACCESS_TOKEN", **success}
+
+
+@pytest.mark.needs(str(TB_CLIENT))
+def test_an_identity_over_http(start: Callable[..., RunningServer]) -> None:
+    server = add_profiles(start())
+    done = subprocess.run(
+        [sys.executable, HTTP_PROGRAM, server.url, "by HTTP", *CREATING],
+        env=clean_environ({"PYTHONPATH": str(TB_CLIENT)}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == "true\n", done.stderr
+    assert device_named(server, "by HTTP")

@@ -30,6 +30,14 @@ def visible(caller: Caller, device: Device) -> Device:
     return device
 
 
+def only_customer(caller: Caller) -> str | None:
+    """Whose devices alone the caller may hear of; None: all of its tenant's. Raises Forbidden."""
+    if caller.authority != CUSTOMER_USER:
+        return None
+    check_own_customer(caller, caller.customer_id)
+    return caller.customer_id
+
+
 def check_own_customer(caller: Caller, customer_id: str | None) -> None:
     """A customer's user may see its own customer and no other. Raises Forbidden."""
     if caller.authority == CUSTOMER_USER and (customer_id is None or customer_id != caller.customer_id):

@@ -15,6 +15,7 @@ from starlette.responses import Response, StreamingResponse
 
 from thingpass.api.answers import JSON, answers, answers_empty, json_answer
 from thingpass.api.authorization import GuardedRoute
+from thingpass.api.device_access import only_customer
 from thingpass.api.ota_shapes import OtaPackageShape, ota_package_shape
 from thingpass.api.ota_uploads import receive_package
 from thingpass.api.parameters import CallerOf, PageLink, ServicesOf, make_page_link, parse_uuid
@@ -218,8 +219,14 @@ async def get_packages_of_profile(
 async def get_device_count(
     kind: KindInPath, profile_id: ProfileId, caller: CallerOf, services: ServicesOf
 ) -> Response:
-    """Devices of the profile that have no package of this type of their own."""
-    return json_answer(await services.ota.packages.count_followers(caller.tenant_id, profile_id, kind))
+    """Devices of the profile that have no package of this type of their own.
+
+    A customer's user hears of its customer's devices alone.
+    """
+    count = await services.ota.packages.count_followers(
+        caller.tenant_id, profile_id, kind, customer_id=only_customer(caller)
+    )
+    return json_answer(count)
 
 
 async def _page(

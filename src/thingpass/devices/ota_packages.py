@@ -144,12 +144,17 @@ class OtaPackageService:
         package = await self.get(tenant_id, package_id)
         await self._store.remove_ota_package(package.id)
 
-    async def count_followers(self, tenant_id: str, profile_id: str, kind: str) -> int:
-        """Devices of the profile that follow its package, having none of their own. Raises NotFound."""
+    async def count_followers(
+        self, tenant_id: str, profile_id: str, kind: str, *, customer_id: str | None = None
+    ) -> int:
+        """Devices of the profile that follow its package, having none of their own. Raises NotFound.
+
+        With `customer_id`, only those that this customer has.
+        """
         profile = await self._store.find_profile(profile_id)
         if profile is None or profile.tenant_id != tenant_id:
             raise NotFound(f"Device profile with id [{profile_id}] is not found")
-        return await self._store.count_devices_without_ota_package(profile_id, kind)
+        return await self._store.count_devices_without_ota_package(profile_id, kind, customer_id)
 
 
 def checked_algorithm(text: str | None) -> str:

@@ -138,9 +138,9 @@ def _receive_other(connection: DeviceConnection, message: MessagePublished) -> N
         connection.messages.counters.messages_rejected += 1
         connection.acknowledge(message.packet_id, ReasonCode.TOPIC_NAME_INVALID)
         return
-    for number in (request.id, request.piece or "0"):
+    for number in request.numbers:
         if not is_request_id(number):
-            raise PayloadInvalid(f"The request's id {number[:20]!r} is not a number of at most 10 digits.")
+            raise PayloadInvalid(f"In the topic, {number[:20]!r} is not a number of at most 10 digits.")
     handler(connection, message, transport.codec_up(request.topic), request)
 
 

@@ -23,7 +23,6 @@ from thingpass.servers.device_topics import (
     Purpose,
     Topic,
     TopicRequest,
-    is_request_id,
 )
 from thingpass.servers.payload_codecs import Codec
 from thingpass.servers.payload_faults import PayloadInvalid
@@ -81,8 +80,6 @@ def receive_ota_request(
     connection: DeviceConnection, message: MessagePublished, codec: Codec, request: TopicRequest
 ) -> None:
     """The payload is text in every format."""
-    if not is_request_id(request.piece):
-        raise PayloadInvalid("The piece's number is not a number of at most 10 digits.")
     chunk_size = parse_chunk_size(message.payload)
     connection.run_in_order(_answer(connection, message.packet_id, request, chunk_size))
 
@@ -118,6 +115,7 @@ async def _answer(
             _refuse(connection, packet_id, request, NO_PACKAGE if package is None else NO_DATA)
             return
         download.package = package
+    assert request.piece is not None, "both topics have a place for it"
     part = part_of(download.package, download.chunk_size, int(request.piece))
     connection.acknowledge(packet_id)
     try:

@@ -75,11 +75,15 @@ class TopicRequest(msgspec.Struct, frozen=True):
 
     topic: Topic
     id: str
-    piece: str = ""
+    piece: str | None = None  # None: the topic has no place for one
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        return (self.id,) if self.piece is None else (self.id, self.piece)
 
     @property
     def answer_topic(self) -> str:
-        return self.topic.topic_to_send(self.id, self.piece)
+        return self.topic.topic_to_send(*self.numbers)
 
 
 _V2_FAMILIES: Final = (

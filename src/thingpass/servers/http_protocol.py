@@ -20,6 +20,7 @@ from uvicorn.server import ServerState
 
 from thingpass.identity import refusals
 from thingpass.servers.deadlines import DeadlineWheel
+from thingpass.servers.endpoint_transport import STALL_S
 from thingpass.servers.misplaced import http_answer
 from thingpass.servers.protocol_refusals import Fault
 from thingpass.tls.evidence import Evidence
@@ -49,10 +50,11 @@ class HttpBounds(msgspec.Struct, frozen=True, kw_only=True):
     record: Callable[[Fault, Evidence], None]
     has_room: Callable[[], bool]  # on the port without TLS, the connection that asks included
     max_connections: int
+    stall_s: float = STALL_S  # how long a peer may take nothing of what is sent to it
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """One connection. What it waits for the peer to send has a deadline; what the peer waits for has none."""
+    """One connection. What the peer is to send or to take has a deadline; what it waits for has none."""
 
     wheel_slot = 0
 
@@ -76,6 +78,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._in_head = True
         self._in_body = False
         self._waiting_since = self.loop.time()
+        self._unsent = 0
+        self._taken_at = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         super().connection_made(transport)
@@ -138,12 +142,15 @@ class HttpProtocol(HttpToolsProtocol):
             return self._waiting_since + timeout_s
         if self._in_body and not self.flow.read_paused:
             return self._waiting_since + SILENCE_IN_BODY_S
+        now, unsent = self.loop.time(), self.transport.get_write_buffer_size()
+        if unsent == 0 or unsent != self._unsent:
+            self._unsent, self._taken_at = unsent, now
         # Asked again before any later deadline, so that a request need not be put into the wheel.
-        return self.loop.time() + min(timeout_s, SILENCE_IN_BODY_S)
+        return min(now + min(timeout_s, SILENCE_IN_BODY_S), self._taken_at + self._bounds.stall_s)
 
     def overdue(self, now: float) -> None:
-        if self.transport.is_closing():
-            self.transport.abort()
+        if self.transport.is_closing() or not (self._in_head or self._in_body):
+            self.transport.abort()  # it takes nothing
         elif self._in_head and self._head_bytes:
             self._end_with(HEAD_TOO_SLOW)
         else:

@@ -95,9 +95,11 @@ def _float(value: float, *, single: bool) -> float | str:
         return "Infinity" if value > 0 else "-Infinity"
     if not single:
         return value
-    # The shortest decimal that is this number in 32 bits: 21.5 and 0.1, not 0.10000000149011612.
+    # The shortest decimal that is this number in 32 bits: 21.5 and 0.1, not 0.10000000149011612. Nine digits
+    # always are (IEEE 754-2019 5.12.2).
     return next(
-        (short for digits in (6, 7, 8) if _in_32_bits(short := float(f"{value:.{digits}g}")) == value), value
+        (short for digits in (6, 7, 8, 9) if _in_32_bits(short := float(f"{value:.{digits}g}")) == value),
+        value,
     )
 
 

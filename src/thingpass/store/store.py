@@ -269,8 +269,11 @@ class OtaPackageStore(Protocol):
     async def read_ota_data(self, package_id: str, offset: int, size: int) -> bytes:
         """Less than `size` at the end. Raises NotFound when there is no such package or it has no bytes."""
 
-    async def count_devices_without_ota_package(self, profile_id: str, kind: str) -> int:
-        """Devices of the profile that have none of their own, and so follow the profile's."""
+    async def count_devices_without_ota_package(
+        self, profile_id: str, kind: str, customer_id: str | None = None
+    ) -> int:
+        """Devices of the profile, or those that the customer has, that have none of their own, and so follow
+        the profile's."""
 
 
 class OtaRolloutStore(Protocol):

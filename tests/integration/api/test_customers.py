@@ -12,6 +12,7 @@ import pytest
 from tests.integration.api.assertions import assert_error, assert_page
 from tests.integration.api.conftest import Api
 from tests.integration.api.test_authorization import SOME_ID, concrete
+from tests.integration.api.test_ota_packages import add_whole_package
 from thingpass.api.authorization import RULES, Role
 from thingpass.api.tokens import NULL_UUID
 from thingpass.devices.claiming import FAILURES_PER_DEVICE
@@ -239,6 +240,25 @@ class TestCustomersUser:
         assert asked > 10
         attributes = await api.services.attributes.find(zeta.device_id, "SERVER_SCOPE")
         assert attributes == []
+
+    async def test_packages_are_read_but_their_files_are_not(
+        self, api: Api, acme: Clerk, zeta: Clerk
+    ) -> None:
+        package = await add_whole_package(api)
+        package_id = id_of(package)
+        assert (await acme.client.get(f"/api/otaPackage/info/{package_id}")).json() == package
+        profile = await api.services.store.get_default_profile(api.tenant.id)
+        query = {"pageSize": 10, "page": 0}
+        for path in ("/api/otaPackages", f"/api/otaPackages/{profile.id}/FIRMWARE"):
+            assert (await acme.client.get(path, params=query)).json()["data"] == [package]
+        counting = f"/api/devices/count/FIRMWARE/{profile.id}"
+        assert (await acme.client.get(counting)).json() == 1  # its own, and not Zeta's
+        assert (await api.admin.get(counting)).json() == 2
+        foreign = await api.services.store.get_default_profile(api.other_tenant.id)
+        answer = await acme.client.get(f"/api/devices/count/FIRMWARE/{foreign.id}")
+        assert_error(answer, 404, 32, f"Device profile with id [{foreign.id}] is not found")
+        for path in (f"/api/otaPackage/{package_id}", f"/api/otaPackage/{package_id}/download"):
+            assert_error(await acme.client.get(path), 403, 20, NO_PERMISSION)
 
     async def test_own_device_is_read_and_changed_but_stays_where_it_is(self, acme: Clerk) -> None:
         device = (await acme.client.get(f"/api/device/{acme.device_id}")).json()

@@ -82,7 +82,13 @@ def test_every_row_is_documented(row: Topic) -> None:
 def test_a_request_is_found_with_its_numbers(row: Topic) -> None:
     found = find_request(row.topic.replace("{id}", "17").replace("{n}", "3"))
     assert found is not None
-    assert (found.topic, found.id, found.piece) == (row, "17", "3" if "{n}" in row.topic else "")
+    assert (found.topic, found.id, found.piece) == (row, "17", "3" if "{n}" in row.topic else None)
+
+
+def test_a_piece_without_a_number_is_not_one_without_a_piece() -> None:
+    found = find_request("v2/fw/request/1/chunk/")
+    assert found is not None
+    assert found.numbers == ("1", "")
 
 
 def test_an_answer_goes_to_the_topic_of_its_request() -> None:

@@ -70,12 +70,9 @@ ROUTES: Final = (
     Route("POST", "rpc", "rpc", post_rpc),
     Route("POST", "rpc/{}", "rpc/answer", post_rpc_answer),
     Route("POST", "claim", "claim", post_claim),
-    Route("POST", "provision", "provision", post_provision, is_for_devices=False),
-)
-
-PACKAGE_ROUTES: Final = (
     Route("GET", "firmware", "firmware", get_firmware),
     Route("GET", "software", "software", get_software),
+    Route("POST", "provision", "provision", post_provision, is_for_devices=False),
 )
 
 NOTHING_HERE: Final = "The device API has nothing at this path."
@@ -89,7 +86,7 @@ class DeviceApi:
         self._services = services
         self._routes: dict[str, dict[str, Route]] = {}
         self._open_routes: dict[str, dict[str, Route]] = {}
-        for row in ROUTES if services.downloads is None else (*ROUTES, *PACKAGE_ROUTES):
+        for row in ROUTES:
             routes = self._routes if row.is_for_devices else self._open_routes
             routes.setdefault(row.path, {})[row.method] = row
 
@@ -132,6 +129,10 @@ class DeviceApi:
             # The rest of the body is not read, so the connection ends.
             return JSONResponse(error.sentence, 413, {"Connection": "close"})
         except ThingpassError as error:
+            if exchange is not None and exchange.started:
+                # Less came than was announced; the connection ends, and the client knows.
+                log.info("device answer cut", code=error.code)
+                return None
             return await answer_house_error(Request(scope), error)
         except HTTPException as error:
             return await answer_framework_error(Request(scope), error)

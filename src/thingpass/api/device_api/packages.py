@@ -7,24 +7,22 @@ from urllib.parse import quote
 
 from thingpass.api.device_api.exchange import Exchange
 from thingpass.errors import Invalid
+from thingpass.store.rows import OTA_FIRMWARE, OTA_SOFTWARE
 
-FIRMWARE: Final = "FIRMWARE"
-SOFTWARE: Final = "SOFTWARE"
 LONGEST_NUMBER_DIGITS: Final = 10
 
 
 async def get_firmware(exchange: Exchange) -> None:
-    await _package(exchange, FIRMWARE)
+    await _package(exchange, OTA_FIRMWARE)
 
 
 async def get_software(exchange: Exchange) -> None:
-    await _package(exchange, SOFTWARE)
+    await _package(exchange, OTA_SOFTWARE)
 
 
 async def _package(exchange: Exchange, kind: str) -> None:
     """A piece beyond the end is empty: ThingsBoard's client asks for one more than there are."""
     parameters, downloads = exchange.parameters(), exchange.services.downloads
-    assert downloads is not None, "the routes are there only with their service"
     part = await downloads.find_part(
         exchange.device.id,
         kind,

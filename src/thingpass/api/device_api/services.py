@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import msgspec
 
-from thingpass.api.device_api.downloads import Downloads
 from thingpass.api.device_api.long_polls import LongPolls
 from thingpass.api.device_limits import DeviceRequestLimits
 from thingpass.clock import Clock
 from thingpass.devices.claiming import ClaimService
+from thingpass.devices.ota_downloads import OtaDownloads
 from thingpass.devices.provisioning import ProvisioningService
 from thingpass.identity.authentication import Authentication
 from thingpass.messaging.pushes import AttributePushes
@@ -36,7 +36,7 @@ class DeviceApiServices(msgspec.Struct, frozen=True, kw_only=True):
     claims: ClaimService
     provisioning: ProvisioningService
     server_methods: Asked  # what calls to the server are answered from
-    downloads: Downloads | None = None  # None: no updates over the air, and no paths for them
+    downloads: OtaDownloads
     counters: Counters
     clock: Clock
     note_activity: Callable[[str, int], None]  # device id, when it was heard

@@ -150,8 +150,12 @@ class OtaPackages(Part):
             raise NotFound("The package does not exist or has no data.")
         return await self._files.read(row[0], offset, size)
 
-    async def count_devices_without_ota_package(self, profile_id: str, kind: str) -> int:
-        return await self._database.scan(lambda connection: count_followers(connection, profile_id, kind))
+    async def count_devices_without_ota_package(
+        self, profile_id: str, kind: str, customer_id: str | None = None
+    ) -> int:
+        return await self._database.scan(
+            lambda connection: count_followers(connection, profile_id, kind, customer_id)
+        )
 
 
 class Upload:
@@ -208,9 +212,15 @@ class Upload:
         await self._file.discard()
 
 
-def count_followers(connection: apsw.Connection, profile_id: str, kind: str) -> int:
+def count_followers(
+    connection: apsw.Connection, profile_id: str, kind: str, customer_id: str | None = None
+) -> int:
     sql = f"SELECT count(*) FROM devices WHERE profile_id = ? AND {own_column(kind)} IS NULL"
-    count: int = get_row(connection, sql, (profile_id,))[0]
+    values = [profile_id]
+    if customer_id is not None:
+        sql += " AND customer_id = ?"
+        values.append(customer_id)
+    count: int = get_row(connection, sql, values)[0]
     return count
 
 
