@@ -154,6 +154,7 @@ class DeviceStateService:
         entry.link = link
         self._changes.of(device_id).connected_at_ms = now_ms
         self._heard(entry, now_ms, now_ms)
+        self._note_written(entry, now_ms)  # with the connection, so that no crash comes between the two
         self._bus.publish(DeviceConnected(device_id, now_ms))
 
     def disconnected(self, device_id: str, link: Link, *, taken_over: bool = False) -> None:
