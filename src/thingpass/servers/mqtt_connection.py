@@ -18,12 +18,12 @@ from typing import Any, Final, Protocol
 import msgspec
 import structlog
 
-from thingpass.devices.gateways import is_gateway
 from thingpass.errors import ThingpassError, Unavailable
 from thingpass.identity.authentication import Authentication
 from thingpass.identity.decisions import Allowed, ConnectAttempt, Refused
 from thingpass.identity.refusal_log import RefusalLog
 from thingpass.identity.refusals import RATE_LIMIT_EXCEEDED, STORE_UNAVAILABLE
+from thingpass.messaging.gateway_mark import is_gateway
 from thingpass.messaging.presence import (
     CLOSE_CREDENTIALS_CHANGED,
     CLOSE_DEVICE_REMOVED,
