@@ -40,6 +40,7 @@ from thingpass.messaging.rate_limiting import RateLimiter
 from thingpass.messaging.rpc import RpcService
 from thingpass.metrics import Counters
 from thingpass.mqtt.session import Limits
+from thingpass.servers.connection_services import ConnectionServices
 from thingpass.servers.deadlines import DeadlineWheel
 from thingpass.servers.device_life import DeviceLife
 from thingpass.servers.device_messages import MessageServices
@@ -49,7 +50,6 @@ from thingpass.servers.heap_trimmer import HeapTrimmer, find_malloc_trim
 from thingpass.servers.http_listener import HttpListener
 from thingpass.servers.kept_sessions import KeptSessions
 from thingpass.servers.listeners import TcpListener, TlsListener
-from thingpass.servers.mqtt_connection import ConnectionServices
 from thingpass.servers.mqtt_device_session import ToDevice
 from thingpass.servers.mqtt_reception import MqttConnections, MqttReception, WebSocketReception
 from thingpass.servers.provisioning_session import ProvisioningDesk

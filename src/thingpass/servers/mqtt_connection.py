@@ -15,13 +15,10 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Final, Protocol
 
-import msgspec
 import structlog
 
 from thingpass.errors import ThingpassError, Unavailable
-from thingpass.identity.authentication import Authentication
 from thingpass.identity.decisions import Allowed, ConnectAttempt, Refused
-from thingpass.identity.refusal_log import RefusalLog
 from thingpass.identity.refusals import RATE_LIMIT_EXCEEDED, STORE_UNAVAILABLE
 from thingpass.messaging.gateway_mark import is_gateway
 from thingpass.messaging.presence import (
@@ -29,7 +26,6 @@ from thingpass.messaging.presence import (
     CLOSE_DEVICE_REMOVED,
     CLOSE_TAKEN_OVER,
     Connection,
-    Presence,
 )
 from thingpass.messaging.rate_limiting import Breach
 from thingpass.mqtt.errors import TimedOut
@@ -47,25 +43,23 @@ from thingpass.mqtt.events import (
 from thingpass.mqtt.packets import Connect, ProtocolVersion
 from thingpass.mqtt.properties import Properties
 from thingpass.mqtt.reason_codes import ReasonCode, describe
-from thingpass.mqtt.session import Limits, Session
+from thingpass.mqtt.session import Session
 from thingpass.servers import connection_ends
 from thingpass.servers.connection_ends import END_BY_CLOSE_REASON, End
 from thingpass.servers.connection_limits import ConnectionLimits
-from thingpass.servers.deadlines import DeadlineWheel
-from thingpass.servers.device_life import DeviceLife, last_will
+from thingpass.servers.connection_services import ConnectionServices
+from thingpass.servers.device_life import last_will
 from thingpass.servers.device_messages import MessageServices, receive_message
 from thingpass.servers.device_ota import Downloads
 from thingpass.servers.device_transport import DeviceTransport
-from thingpass.servers.device_transports import DEFAULT, DeviceTransports
-from thingpass.servers.gateway_session import GatewayServices, GatewaySession
-from thingpass.servers.kept_sessions import KeptSessions
+from thingpass.servers.device_transports import DEFAULT
+from thingpass.servers.gateway_session import GatewaySession
 from thingpass.servers.misplaced import PLAIN_MQTT_PORT, Misplaced
-from thingpass.servers.mqtt_device_session import MqttDeviceSession, ToDevice
+from thingpass.servers.mqtt_device_session import MqttDeviceSession
 from thingpass.servers.ordered_work import OrderedWork
 from thingpass.servers.payload_faults import PayloadInvalid
 from thingpass.servers.protocol_refusals import Fault, mqtt_fault
-from thingpass.servers.provisioning_session import ProvisioningDesk, ProvisioningSession, asks_for_identity
-from thingpass.servers.readiness import Readiness
+from thingpass.servers.provisioning_session import ProvisioningSession, asks_for_identity
 from thingpass.servers.subscriptions import Subscriptions
 from thingpass.store.rows import Device
 from thingpass.tls.binding import ChannelFailed
@@ -115,27 +109,6 @@ class Peer(Protocol):
     def peer_address(self) -> str: ...
     @property
     def peer_port(self) -> int: ...
-
-
-class ConnectionServices(msgspec.Struct, frozen=True, kw_only=True):
-    """What a connection needs of the house; one for all connections of a server."""
-
-    loop: asyncio.AbstractEventLoop
-    readiness: Readiness
-    wheel: DeadlineWheel
-    authentication: Authentication
-    refusal_log: RefusalLog
-    presence: Presence
-    life: DeviceLife
-    messages: MessageServices
-    transports: DeviceTransports
-    provisioning: ProvisioningDesk
-    to_device: ToDevice
-    kept_sessions: KeptSessions
-    gateways: GatewayServices
-    limits: Limits
-    maximum_keep_alive_s: int  # 0: as long as the client likes
-    open_connections: set[MqttConnection]
 
 
 class MqttConnection:

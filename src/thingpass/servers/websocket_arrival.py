@@ -16,8 +16,9 @@ from websockets.http11 import Request
 
 from thingpass.identity import refusals
 from thingpass.identity.refusals import Refusal
+from thingpass.servers.connection_services import ConnectionServices
 from thingpass.servers.misplaced import http_answer
-from thingpass.servers.mqtt_connection import LINGER_S, ConnectionServices, MqttConnection
+from thingpass.servers.mqtt_connection import LINGER_S, MqttConnection
 from thingpass.servers.websocket_channel import SUBPROTOCOLS, WebSocketEndpoint, make_protocol
 from thingpass.tls.binding import ChannelFailed
 from thingpass.tls.endpoint import ByteChannel, Endpoint
