@@ -53,6 +53,7 @@ from thingpass.servers.device_messages import MessageServices, receive_message
 from thingpass.servers.device_ota import Downloads
 from thingpass.servers.device_transport import DeviceTransport
 from thingpass.servers.device_transports import DEFAULT
+from thingpass.servers.farewell import Farewell
 from thingpass.servers.gateway_session import GatewaySession
 from thingpass.servers.misplaced import PLAIN_MQTT_PORT, Misplaced
 from thingpass.servers.mqtt_device_session import MqttDeviceSession
@@ -73,7 +74,6 @@ MOST_UNACKNOWLEDGED: Final = 2_000  # MQTT 3 has no Receive Maximum; above this 
 MOST_UNSENT_BYTES: Final = 1_048_576  # a peer that asks and does not read its answers is not read either
 MOST_WORK_WAITING: Final = 100
 UNREAD_S: Final = 300.0  # how long a peer may take to read what is sent by pieces, a piece at a time
-LINGER_S: Final = 1.0  # how long a goodbye may take to reach the peer
 REFUSAL_HEARD_S: Final = 0.1  # how long a refused client has for reading why, before we end the connection
 
 NOT_STORED: Final = "The server could not store this now."
@@ -121,10 +121,10 @@ class MqttConnection:
         "_end",
         "_endpoint",
         "_evidence",
+        "_farewell",
         "_fd",
         "_flushing",
         "_gateway",
-        "_linger_until",
         "_misplaced",
         "_paused",
         "_peer",
@@ -164,8 +164,8 @@ class MqttConnection:
         self._subscriptions = Subscriptions()
         self._flushing = False
         self._paused = 0
-        self._closed = False
-        self._linger_until: float | None = None
+        self._closed = False  # for the device: its goodbye may still be on the way
+        self._farewell: Farewell | None = None
         self._work: OrderedWork | None = None
         self._until_sent: asyncio.Future[None] | None = None
         self.downloads: Downloads | None = None
@@ -184,9 +184,6 @@ class MqttConnection:
     # Reading
 
     def _ready(self) -> None:
-        if self._linger_until is not None:
-            self._discard()
-            return
         try:
             self._read_some()
             if self._session.outgoing or self._session.closing:
@@ -253,7 +250,7 @@ class MqttConnection:
 
     def _send(self) -> None:
         """Sends what the session has queued; closes behind its goodbye."""
-        if self._closed or self._linger_until is not None:
+        if self._closed:
             return
         if self._paused & STREAMING:  # the session's packets wait for the end of this one
             if self._session.closing:
@@ -269,11 +266,11 @@ class MqttConnection:
             self._close(error.reason)
             return
         if self._session.closing and self._endpoint.unsent_bytes == 0:
-            self._linger()
+            self._say_goodbye()
 
     def wait_for_writable(self) -> None:
         """The endpoint has sent something by itself, and the socket did not take all of it."""
-        if not self._closed and self._linger_until is None:
+        if not self._closed:
             self._services.readiness.add_writer(self._fd, self._writable)
 
     def _writable(self) -> None:
@@ -754,8 +751,6 @@ class MqttConnection:
     def deadline(self) -> float | None:
         if self._closed:
             return None
-        if self._linger_until is not None:
-            return self._linger_until
         deadline = self._session.deadline()
         if self._provisioning is not None:
             ends_at = self._provisioning.ends_at
@@ -763,9 +758,7 @@ class MqttConnection:
         return deadline
 
     def overdue(self, now: float) -> None:
-        if self._linger_until is not None:
-            self._close("goodbye took too long")
-        elif self._provisioning is not None and now >= self._provisioning.ends_at:
+        if self._provisioning is not None and now >= self._provisioning.ends_at:
             self._end_with(ReasonCode.MAXIMUM_CONNECT_TIME, None)
         elif not self._paused:  # a peer that we do not read cannot be told to be silent
             self._act_on(self._session.tick(now))
@@ -789,30 +782,15 @@ class MqttConnection:
         self._leave_session()  # at once: who takes over finds it
         self._send()
 
-    def _linger(self) -> None:
-        """Closes our half and reads the rest away: closing with unread bytes would reset the goodbye."""
-        self._linger_until = self._services.loop.time() + LINGER_S
-        self._leave()
-        self._services.readiness.remove_writer(self._fd)
-        if self._device is None:
-            # Some clients (fusesource's for Java) see a goodbye that comes together with the refusal first,
-            # and report a lost connection instead of the reason.
-            self._services.loop.call_later(REFUSAL_HEARD_S, self._say_goodbye)
-        else:
-            self._say_goodbye()
-        if self._paused:
-            self._services.readiness.add_reader(self._fd, self._ready)
-            self._paused = 0
-        self._services.wheel.forget(self)
-        self._services.wheel.watch(self)
-
     def _say_goodbye(self) -> None:
-        if not self._closed:
-            self._endpoint.finish()
-
-    def _discard(self) -> None:
-        if not self._endpoint.discard():
-            self._close("goodbye")
+        """Everything is sent: what remains is that it arrives."""
+        self._closed = True
+        self._leave()
+        self._services.wheel.forget(self)
+        # Some clients (fusesource's for Java) see a goodbye that comes together with the refusal first, and
+        # report a lost connection instead of the reason.
+        heard_s = REFUSAL_HEARD_S if self._device is None else 0.0
+        self._farewell = Farewell(self._services, self._endpoint, self._gone, finish_after_s=heard_s)
 
     def _ends(self, end: End, seen: str = "") -> None:
         """Why the connection is about to end; the first cause counts."""
@@ -851,15 +829,23 @@ class MqttConnection:
             session.end()
 
     def _close(self, why: str) -> None:
+        """At once, without a goodbye or within it."""
         if self._closed:
+            if self._farewell is not None:
+                self._farewell.end(why)
             return
         self._closed = True
         self._services.readiness.remove_reader(self._fd)
         self._services.readiness.remove_writer(self._fd)
         self._leave()
         self._services.wheel.forget(self)
-        self._services.open_connections.discard(self)
         self._endpoint.close()
+        self._gone(why)
+
+    def _gone(self, why: str) -> None:
+        """The socket is closed."""
+        self._farewell = None
+        self._services.open_connections.discard(self)
         if self._work is not None:
             self._work.cancel()
         if stdlib_log.isEnabledFor(logging.DEBUG):  # asked first: making a line costs more than closing
