@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Final, Protocol
 
 import structlog
 
 from thingpass.errors import ThingpassError, Unavailable
-from thingpass.identity.decisions import Allowed, ConnectAttempt, Refused
-from thingpass.identity.refusals import RATE_LIMIT_EXCEEDED, STORE_UNAVAILABLE
+from thingpass.identity.refusals import RATE_LIMIT_EXCEEDED
 from thingpass.messaging.gateway_mark import is_gateway
 from thingpass.messaging.presence import (
     CLOSE_CREDENTIALS_CHANGED,
@@ -40,7 +38,7 @@ from thingpass.mqtt.events import (
     SubscribeRequested,
     UnsubscribeRequested,
 )
-from thingpass.mqtt.packets import Connect, ProtocolVersion
+from thingpass.mqtt.packets import ProtocolVersion
 from thingpass.mqtt.properties import Properties
 from thingpass.mqtt.reason_codes import ReasonCode, describe
 from thingpass.mqtt.session import Session
@@ -57,15 +55,16 @@ from thingpass.servers.farewell import Farewell
 from thingpass.servers.gateway_session import GatewaySession
 from thingpass.servers.misplaced import PLAIN_MQTT_PORT, Misplaced
 from thingpass.servers.mqtt_device_session import MqttDeviceSession
+from thingpass.servers.mqtt_opening import Opening
 from thingpass.servers.ordered_work import OrderedWork
 from thingpass.servers.payload_faults import PayloadInvalid
 from thingpass.servers.protocol_refusals import Fault, mqtt_fault
-from thingpass.servers.provisioning_session import ProvisioningSession, asks_for_identity
+from thingpass.servers.provisioning_session import ProvisioningSession
 from thingpass.servers.subscriptions import Subscriptions
 from thingpass.store.rows import Device
 from thingpass.tls.binding import ChannelFailed
 from thingpass.tls.endpoint import Endpoint
-from thingpass.tls.evidence import Evidence, without_chain
+from thingpass.tls.evidence import Evidence
 
 log = structlog.get_logger(__name__)
 stdlib_log = logging.getLogger(__name__)
@@ -93,11 +92,6 @@ _CLOSE_REASONS: Final = {
     CLOSE_CREDENTIALS_CHANGED: ReasonCode.ADMINISTRATIVE_ACTION,
     CLOSE_DEVICE_REMOVED: ReasonCode.ADMINISTRATIVE_ACTION,
 }
-_PROTOCOL_NAMES: Final = {
-    ProtocolVersion.MQTT_3_1: "MQTT 3.1",
-    ProtocolVersion.MQTT_3_1_1: "MQTT 3.1.1",
-    ProtocolVersion.MQTT_5: "MQTT 5.0",
-}
 
 
 class Peer(Protocol):
@@ -120,12 +114,11 @@ class MqttConnection:
         "_device_session",
         "_end",
         "_endpoint",
-        "_evidence",
         "_farewell",
         "_fd",
         "_flushing",
         "_gateway",
-        "_misplaced",
+        "_opening",
         "_paused",
         "_peer",
         "_provisioning",
@@ -151,11 +144,10 @@ class MqttConnection:
         """`misplaced`: what is said to HTTP, and to MQTT where this port expects something else."""
         self._services = services
         self._endpoint = endpoint
-        self._evidence: Evidence | None = evidence  # until it is decided who this is
         self._peer: Peer = evidence
-        self._misplaced = misplaced
         self._fd = endpoint.fileno()
         self._session = Session(services.limits, services.loop.time())
+        self._opening: Opening | None = Opening(services, self, self._session, evidence, misplaced)
         self._device: Device | None = None
         self._connection: Connection | None = None
         self._device_session: MqttDeviceSession | None = None  # once something is sent to it unasked
@@ -286,144 +278,61 @@ class MqttConnection:
         self._resume(UNSENT)
         self._send()
 
-    # Deciding who it is
+    # What `mqtt_opening` needs of a connection, and tells it
 
-    def _connect_received(self, event: ConnectReceived) -> None:
-        connect = event.connect
-        if self._misplaced.mqtt is not None:
-            self._refuse(Fault(self._misplaced.mqtt, {"client_id": connect.client_id}))
-            return
-        if asks_for_identity(connect):
-            self._open_provisioning(connect)
-            return
-        attempt = ConnectAttempt(
-            client_id=connect.client_id,
-            user_name=connect.user_name,
-            password=connect.password,
-            protocol_version=connect.protocol_version,
-        )
-        assert self._evidence is not None
-        decision = self._services.authentication.decide_at_once(self._evidence, attempt)
-        if decision is not None:
-            self._decided(decision, attempt, event)
-        else:
-            self._pause(DECIDING)
-            self.run_in_order(self._decide(attempt, event))
+    @property
+    def closed(self) -> bool:
+        return self._closed
 
-    async def _decide(self, attempt: ConnectAttempt, event: ConnectReceived) -> None:
-        assert self._evidence is not None
-        decision = await self._services.authentication.decide(self._evidence, attempt)
-        if not self._closed:
-            self._resume(DECIDING)
-            self._decided(decision, attempt, event)
+    def decide_later(self, work: Coroutine[Any, Any, None]) -> None:
+        self._pause(DECIDING)
+        self.run_in_order(work)
 
-    def _decided(self, decision: Allowed | Refused, attempt: ConnectAttempt, event: ConnectReceived) -> None:
-        match decision:
-            case Allowed():
-                transport = self._services.transports.find(decision.device.profile_id)
-                if transport is None:
-                    self._pause(DECIDING)
-                    self.run_in_order(self._read_profile(decision.device.profile_id, attempt, event))
-                    return
-                self.transport = transport
-                self._accept(decision, event)
-            case Refused():
-                self._session.refuse(
-                    mqtt5=decision.mqtt5, mqtt3=decision.mqtt3, reason_string=decision.for_peer
-                )
-        self._evidence = None  # what it proved has served: a connection keeps no certificate while it lives
+    def decision_is_due(self) -> None:
+        self._resume(DECIDING)
 
-    async def _read_profile(self, profile_id: str, attempt: ConnectAttempt, event: ConnectReceived) -> None:
-        """For the first device of a profile; those after it find what was read here.
+    def is_device(self, device: Device, connection: Connection, transport: DeviceTransport) -> None:
+        self._device = device
+        self._connection = self._peer = connection
+        self.transport = transport
 
-        Who it is, is decided once more: its credentials may have been taken away meanwhile.
-        """
-        try:
-            await self._services.transports.load(profile_id)
-        except ThingpassError as error:
-            if not self._closed:
-                self._refuse(Fault(STORE_UNAVAILABLE, {"problem": error.sentence}))
-                self._resume(DECIDING)
-            return
-        await self._decide(attempt, event)
+    def is_nobody(self, peer: Evidence) -> None:
+        self._peer = peer
 
-    def _refuse(self, fault: Fault) -> None:
-        self._record(fault)
-        refusal = fault.refusal
-        self._session.refuse(mqtt5=refusal.mqtt5, mqtt3=refusal.mqtt3, reason_string=refusal.for_peer)
+    def provisions(self, session: ProvisioningSession) -> None:
+        self._provisioning = session
+        self.transport = session.transport
 
-    def _open_provisioning(self, connect: Connect) -> None:
-        """A connection without a device: it asks for one (device API reference, 1.6)."""
-        assert self._evidence is not None
-        opened = self._services.provisioning.open(self._evidence)
-        self._peer, self._evidence = without_chain(self._evidence), None
-        if isinstance(opened, Fault):
-            self._refuse(opened)
-            return
-        self._provisioning = opened
-        self.transport = opened.transport
-        held_back = self._session.accept(
-            self._services.loop.time(), assigned_client_id=_assigned_client_id(connect)
-        )
-        self._services.wheel.forget(self)
-        self._services.wheel.watch(self)
-        self._act_on(held_back)
-
-    def _accept(self, allowed: Allowed, event: ConnectReceived) -> None:
-        services, connect, evidence = self._services, event.connect, self._evidence
-        assert evidence is not None
-        self._device = allowed.device
-        assigned = _assigned_client_id(connect)
-        most = services.maximum_keep_alive_s
-        keep_alive = most if most and (connect.keep_alive == 0 or connect.keep_alive > most) else None
-        self._connection = Connection(
-            id=services.presence.next_id(),
-            device_id=allowed.device.id,
-            device_name=allowed.device.name,
-            tenant_id=allowed.device.tenant_id,
-            credentials_kind=allowed.credentials.kind,
-            fingerprint_sha256=allowed.fingerprint_sha256,
-            listener=evidence.listener,
-            peer_address=evidence.peer_address,
-            peer_port=evidence.peer_port,
-            protocol=_PROTOCOL_NAMES[connect.protocol_version],
-            tls_version=evidence.tls_version,
-            cipher=evidence.cipher,
-            key_exchange_group=evidence.key_exchange_group,
-            resumed=evidence.resumed,
-            client_id=assigned or connect.client_id,
-            connected_at_ms=services.messages.clock.now_ms(),
-        )
-        self._peer = self._connection
-        services.presence.opened(self._connection, self.end)
-        meters = services.messages.rate_limiter.meters_for(allowed.device, services.loop.time())
-        if meters is not None:
-            can_refuse = connect.protocol_version is ProtocolVersion.MQTT_5
-            counters = services.messages.counters
-            self.limits = ConnectionLimits(self, meters, counters, can_refuse=can_refuse)
-        services.messages.counters.connects_accepted += 1
-        # After `opened`, which ends the device's earlier connection: that one may leave a session.
-        resumed = services.kept_sessions.take(
-            allowed.device.id, self._connection.client_id, clean_start=connect.clean_start
-        )
-        services.life.came(self._connection, self, resumed=resumed is not None)
-        held_back = self._session.accept(
-            services.loop.time(),
-            assigned_client_id=assigned,
-            server_keep_alive=keep_alive,
-            resumed=None if resumed is None else resumed.state,
-        )
+    def opened(self, held_back: list[Event], resumed: MqttDeviceSession | None = None) -> None:
+        self._opening = None
         if resumed is not None:
-            services.messages.counters.sessions_resumed += 1
             self._device_session, self._subscriptions = resumed, resumed.subscriptions
             resumed.come_back(self)
-        elif self._session.session_expiry_interval:
+        elif self._device is not None and self._session.session_expiry_interval:
             self._make_device_session()
         self._services.wheel.forget(self)
         self._services.wheel.watch(self)  # its keep alive may end before the time for CONNECT would have
         self._act_on(held_back)
 
+    def refused(self) -> None:
+        self._opening = None
+
+    def record(self, fault: Fault) -> None:
+        self._services.refusal_log.record(
+            fault.refusal,
+            listener=self._peer.listener,
+            peer_address=self._peer.peer_address,
+            peer_port=self._peer.peer_port,
+            at_ms=self.messages.clock.now_ms(),
+            seen=fault.seen if self._device is None else {**fault.seen, "device": self._device.name},
+            device=self._device,
+        )
+
     # What the peer asks
+
+    def _connect_received(self, event: ConnectReceived) -> None:
+        assert self._opening is not None, "the session reports one CONNECT"
+        self._opening.connect_received(event)
 
     def _subscribe_requested(self, event: SubscribeRequested) -> None:
         if self.limits is not None:
@@ -474,22 +383,13 @@ class MqttConnection:
         if silent and (self._device is not None or self._provisioning is not None):
             log.info("connection.silent", device=self._device_name, seen=error.seen)
             return
-        fault = mqtt_fault(error, connect_timeout_s=self._services.limits.connect_timeout_s)
-        if error.looks_like == "http":
-            fault = Fault(self._misplaced.http, fault.seen)
-            self._endpoint.write(self._misplaced.answer)
-        self._record(fault)
-
-    def _record(self, fault: Fault) -> None:
-        self._services.refusal_log.record(
-            fault.refusal,
-            listener=self._peer.listener,
-            peer_address=self._peer.peer_address,
-            peer_port=self._peer.peer_port,
-            at_ms=self.messages.clock.now_ms(),
-            seen=fault.seen if self._device is None else {**fault.seen, "device": self._device.name},
-            device=self._device,
-        )
+        if self._opening is None:
+            self.record(mqtt_fault(error, connect_timeout_s=self._services.limits.connect_timeout_s))
+            return
+        fault, answer = self._opening.failed(error)
+        if answer:
+            self._endpoint.write(answer)
+        self.record(fault)
 
     # What `device_messages` needs of a connection
 
@@ -725,7 +625,7 @@ class MqttConnection:
         self._end_with(ReasonCode.MESSAGE_RATE_TOO_HIGH, sentence)
 
     def record_breach(self, breach: Breach) -> None:
-        self._record(Fault(RATE_LIMIT_EXCEEDED, {"name": breach.name, "limit": breach.limit}))
+        self.record(Fault(RATE_LIMIT_EXCEEDED, {"name": breach.name, "limit": breach.limit}))
 
     # `telemetry.ingest` reports
 
@@ -799,6 +699,7 @@ class MqttConnection:
 
     def _leave(self) -> None:
         """The device is no longer connected here."""
+        self._opening = None
         if self._gateway is not None:
             stopped = self._end is not None and self._end[0] is connection_ends.SERVER_STOPPED
             self._gateway.close(connection_ends.SERVER_STOPPED if stopped else connection_ends.GATEWAY_LEFT)
@@ -858,13 +759,6 @@ class MqttConnection:
     @property
     def _device_name(self) -> str | None:
         return None if self._device is None else self._device.name
-
-
-def _assigned_client_id(connect: Connect) -> str | None:
-    """MQTT 5 is told its client id when it brings none."""
-    if connect.client_id or connect.protocol_version is not ProtocolVersion.MQTT_5:
-        return None
-    return f"thingpass-{secrets.token_hex(8)}"
 
 
 _ON_EVENT: Final[dict[type, Callable[[MqttConnection, Any], None]]] = {
