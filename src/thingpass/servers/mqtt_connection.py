@@ -9,14 +9,13 @@ decision on its CONNECT, its unstored messages, its unsent answers.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Final, Protocol
 
 import structlog
 
-from thingpass.errors import ThingpassError, Unavailable
+from thingpass.errors import ThingpassError
 from thingpass.identity.refusals import RATE_LIMIT_EXCEEDED
 from thingpass.messaging.gateway_mark import is_gateway
 from thingpass.messaging.presence import (
@@ -57,6 +56,7 @@ from thingpass.servers.misplaced import PLAIN_MQTT_PORT, Misplaced
 from thingpass.servers.mqtt_device_session import MqttDeviceSession
 from thingpass.servers.mqtt_opening import Opening
 from thingpass.servers.ordered_work import OrderedWork
+from thingpass.servers.paced_delivery import PacedDelivery
 from thingpass.servers.payload_faults import PayloadInvalid
 from thingpass.servers.protocol_refusals import Fault, mqtt_fault
 from thingpass.servers.provisioning_session import ProvisioningSession
@@ -72,7 +72,6 @@ stdlib_log = logging.getLogger(__name__)
 MOST_UNACKNOWLEDGED: Final = 2_000  # MQTT 3 has no Receive Maximum; above this the peer has to wait
 MOST_UNSENT_BYTES: Final = 1_048_576  # a peer that asks and does not read its answers is not read either
 MOST_WORK_WAITING: Final = 100
-UNREAD_S: Final = 300.0  # how long a peer may take to read what is sent by pieces, a piece at a time
 REFUSAL_HEARD_S: Final = 0.1  # how long a refused client has for reading why, before we end the connection
 
 NOT_STORED: Final = "The server could not store this now."
@@ -119,13 +118,13 @@ class MqttConnection:
         "_flushing",
         "_gateway",
         "_opening",
+        "_paced",
         "_paused",
         "_peer",
         "_provisioning",
         "_services",
         "_session",
         "_subscriptions",
-        "_until_sent",
         "_work",
         "downloads",
         "limits",
@@ -159,7 +158,7 @@ class MqttConnection:
         self._closed = False  # for the device: its goodbye may still be on the way
         self._farewell: Farewell | None = None
         self._work: OrderedWork | None = None
-        self._until_sent: asyncio.Future[None] | None = None
+        self._paced: PacedDelivery | None = None  # once something large is sent
         self.downloads: Downloads | None = None
         self._provisioning: ProvisioningSession | None = None
         self.limits: ConnectionLimits | None = None  # only where limits are set
@@ -179,13 +178,13 @@ class MqttConnection:
         try:
             self._read_some()
             if self._session.outgoing or self._session.closing:
-                self._send()
+                self.send()
         except ChannelFailed as error:
-            self._close(error.reason)
+            self.close(error.reason)
         except Exception:
             log.exception("connection.failed", device=self._device_name)
             self._ends(connection_ends.SERVER_FAILED)
-            self._close("internal error")
+            self.close("internal error")
 
     def _read_some(self) -> None:
         channel, services = self._endpoint.channel, self._services
@@ -193,7 +192,7 @@ class MqttConnection:
         if data is None:
             return
         if not data:
-            self._close("peer closed the connection")
+            self.close("peer closed the connection")
             return
         services.messages.counters.bytes_received += len(data)
         events = self._session.receive(data, services.loop.time())
@@ -240,13 +239,13 @@ class MqttConnection:
 
     # Writing
 
-    def _send(self) -> None:
+    def send(self) -> None:
         """Sends what the session has queued; closes behind its goodbye."""
         if self._closed:
             return
         if self._paused & STREAMING:  # the session's packets wait for the end of this one
             if self._session.closing:
-                self._close("ended within a packet")
+                self.close("ended within a packet")
             return
         try:
             data = self._session.data_to_send()
@@ -255,7 +254,7 @@ class MqttConnection:
                 if self._endpoint.unsent_bytes > MOST_UNSENT_BYTES:
                     self._pause(UNSENT)
         except ChannelFailed as error:
-            self._close(error.reason)
+            self.close(error.reason)
             return
         if self._session.closing and self._endpoint.unsent_bytes == 0:
             self._say_goodbye()
@@ -270,13 +269,34 @@ class MqttConnection:
             if not self._endpoint.flush():
                 return
         except ChannelFailed as error:
-            self._close(error.reason)
+            self.close(error.reason)
             return
         self._services.readiness.remove_writer(self._fd)
-        if self._until_sent is not None and not self._until_sent.done():
-            self._until_sent.set_result(None)
+        if self._paced is not None:
+            self._paced.sent()
         self._resume(UNSENT)
-        self._send()
+        self.send()
+
+    # What `paced_delivery` needs of a connection
+
+    @property
+    def unread(self) -> bool:
+        return bool(self._paused & UNSENT)
+
+    def write(self, data: bytes) -> None:
+        if self._closed:
+            return
+        try:
+            if not self._endpoint.write(data):
+                self._services.readiness.add_writer(self._fd, self._writable)
+        except ChannelFailed as error:
+            self.close(error.reason)
+
+    def begin_streaming(self) -> None:
+        self._pause(STREAMING)
+
+    def end_streaming(self) -> None:
+        self._resume(STREAMING)
 
     # What `mqtt_opening` needs of a connection, and tells it
 
@@ -374,7 +394,7 @@ class MqttConnection:
             self._ends(connection_ends.GOODBYE)
         else:
             self._ends(connection_ends.GOODBYE_WITH_REASON, describe(event.reason_code).rstrip("."))
-        self._close("device said goodbye")
+        self.close("device said goodbye")
 
     def _session_failed(self, event: SessionFailed) -> None:
         error = event.error
@@ -458,73 +478,17 @@ class MqttConnection:
         self.publish_to_device(topic, payload, properties=properties)
 
     async def deliver(self, topic: str, payload: bytes) -> bool:
-        """A client that acknowledges too slowly gets it at QoS 0: nothing is lost on one connection."""
-        if self._paused & UNSENT:
-            await self._wait_until_sent()
-        session = self._session
-        behind = session.send_quota <= 0 or session.backed_up
-        qos = 0 if behind else self._subscriptions.qos_for(topic)
-        if self._closed or session.closing:
-            return True  # nobody is left who could be told otherwise
-        if session.publish(topic, payload, qos) is None:
-            return False
-        self.messages.counters.messages_sent += 1
-        self._send()
-        return True
+        return await self._paced_delivery().deliver(topic, payload)
 
     async def deliver_in_pieces(self, topic: str, size: int, pieces: AsyncIterator[bytes]) -> bool:
-        """Reading pauses, so that what the session would have to say meanwhile stays little."""
-        if self._paused & UNSENT:
-            await self._wait_until_sent()
-        session = self._session
-        # What is never whole cannot be sent again, as QoS 1 would want it of a session that outlives this.
-        behind = session.send_quota <= 0 or session.session_expiry_interval > 0
-        qos = 0 if behind else self._subscriptions.qos_for(topic)
-        if self._closed or session.closing:
-            return True
-        # Read before the packet begins: a package that is gone can still be told by an error.
-        piece: bytes | None = await anext(pieces)
-        head = session.begin_publish(topic, size, qos)
-        if head is None:
-            return False
-        self.messages.counters.messages_sent += 1
-        self._send()  # what the session has said before goes before
-        self._pause(STREAMING)
-        try:
-            self._write(head)
-            while piece is not None and not self._closed:
-                self._write(piece)
-                await self._wait_until_sent()
-                piece = await anext(pieces, None)
-        except BaseException:
-            self._close("a packet could not be sent to its end")
-            raise
-        self._resume(STREAMING)
-        self._send()
-        return True
+        return await self._paced_delivery().deliver_in_pieces(topic, size, pieces)
 
-    def _write(self, data: bytes) -> None:
-        if self._closed:
-            return
-        try:
-            if not self._endpoint.write(data):
-                self._services.readiness.add_writer(self._fd, self._writable)
-        except ChannelFailed as error:
-            self._close(error.reason)
-
-    async def _wait_until_sent(self) -> None:
-        """Raises Unavailable when the peer does not read."""
-        if self._closed or not self._endpoint.unsent_bytes:
-            await asyncio.sleep(0)  # others get their turn
-            return
-        self._until_sent = self._services.loop.create_future()
-        try:
-            async with asyncio.timeout(UNREAD_S):
-                await self._until_sent
-        except TimeoutError as error:
-            raise Unavailable(f"The device read nothing for {UNREAD_S:g} s.") from error
-        finally:
-            self._until_sent = None
+    def _paced_delivery(self) -> PacedDelivery:
+        if self._paced is None:
+            self._paced = PacedDelivery(
+                self, self._session, self._endpoint, self._subscriptions, self.messages.counters
+            )
+        return self._paced
 
     def run_in_order(self, work: Coroutine[Any, Any, None]) -> None:
         if self._work is None:
@@ -537,7 +501,7 @@ class MqttConnection:
 
     def _work_done(self) -> None:
         self._resume(WORK_WAITS)
-        self._send()
+        self.send()
 
     def _work_failed(self, error: Exception) -> None:
         if isinstance(error, ThingpassError):
@@ -602,7 +566,7 @@ class MqttConnection:
 
     def _flush(self) -> None:
         self._flushing = False
-        self._send()
+        self.send()
 
     # What `connection_limits` needs of a connection, beside `time`
 
@@ -639,7 +603,7 @@ class MqttConnection:
         self.messages.counters.publishes_acknowledged += count
         if self._paused & UNACKNOWLEDGED and self._session.unacknowledged < MOST_UNACKNOWLEDGED:
             self._resume(UNACKNOWLEDGED)
-        self._send()
+        self.send()
 
     def not_stored(self, packet_ids: list[int], error: ThingpassError) -> None:
         """Nothing is acknowledged: the device sends its messages again, to a server that can store them."""
@@ -662,7 +626,7 @@ class MqttConnection:
             self._end_with(ReasonCode.MAXIMUM_CONNECT_TIME, None)
         elif not self._paused:  # a peer that we do not read cannot be told to be silent
             self._act_on(self._session.tick(now))
-            self._send()
+            self.send()
 
     def end(self, reason: str) -> None:
         """Ends the connection from the server's side, for one of presence's reasons."""
@@ -680,7 +644,7 @@ class MqttConnection:
             return
         self._session.disconnect(code, sentence)
         self._leave_session()  # at once: who takes over finds it
-        self._send()
+        self.send()
 
     def _say_goodbye(self) -> None:
         """Everything is sent: what remains is that it arrives."""
@@ -729,7 +693,7 @@ class MqttConnection:
         else:
             session.end()
 
-    def _close(self, why: str) -> None:
+    def close(self, why: str) -> None:
         """At once, without a goodbye or within it."""
         if self._closed:
             if self._farewell is not None:
@@ -754,7 +718,7 @@ class MqttConnection:
 
     def close_now(self) -> None:
         self._ends(connection_ends.SERVER_STOPPED)
-        self._close("server stops")
+        self.close("server stops")
 
     @property
     def _device_name(self) -> str | None:
