@@ -19,8 +19,6 @@ from thingpass.errors import ThingpassError
 from thingpass.identity.refusals import RATE_LIMIT_EXCEEDED
 from thingpass.messaging.gateway_mark import is_gateway
 from thingpass.messaging.presence import (
-    CLOSE_CREDENTIALS_CHANGED,
-    CLOSE_DEVICE_REMOVED,
     CLOSE_TAKEN_OVER,
     Connection,
 )
@@ -74,9 +72,6 @@ MOST_UNSENT_BYTES: Final = 1_048_576  # a peer that asks and does not read its a
 MOST_WORK_WAITING: Final = 100
 REFUSAL_HEARD_S: Final = 0.1  # how long a refused client has for reading why, before we end the connection
 
-NOT_STORED: Final = "The server could not store this now."
-TOO_FAR_BEHIND: Final = "Too many messages to this device are unread or unacknowledged."
-
 # Why reading pauses; the reasons add up.
 DECIDING: Final = 1
 STORE_IS_BEHIND: Final = 2
@@ -85,12 +80,6 @@ UNSENT: Final = 8
 WORK_WAITS: Final = 16
 STREAMING: Final = 32
 RATE_LIMITED: Final = 64
-
-_CLOSE_REASONS: Final = {
-    CLOSE_TAKEN_OVER: ReasonCode.SESSION_TAKEN_OVER,
-    CLOSE_CREDENTIALS_CHANGED: ReasonCode.ADMINISTRATIVE_ACTION,
-    CLOSE_DEVICE_REMOVED: ReasonCode.ADMINISTRATIVE_ACTION,
-}
 
 
 class Peer(Protocol):
@@ -506,12 +495,10 @@ class MqttConnection:
     def _work_failed(self, error: Exception) -> None:
         if isinstance(error, ThingpassError):
             log.warning("connection.work_failed", device=self._device_name, problem=error.sentence)
-            self._ends(connection_ends.NOT_STORED)
-            self._end_with(ReasonCode.SERVER_UNAVAILABLE, NOT_STORED)
+            self._end_as(connection_ends.NOT_STORED)
         else:
             log.error("connection.failed", device=self._device_name, exc_info=error)
-            self._ends(connection_ends.SERVER_FAILED)
-            self._end_with(ReasonCode.UNSPECIFIED_ERROR, None)
+            self._end_as(connection_ends.SERVER_FAILED)
 
     # What `devices.states` asks
 
@@ -558,8 +545,7 @@ class MqttConnection:
                 self._services.loop.call_soon(self._flush)
         elif session.backed_up or self._endpoint.unsent_bytes > MOST_UNSENT_BYTES:
             log.info("connection.too_far_behind", device=self._device_name)
-            self._ends(connection_ends.TOO_FAR_BEHIND)
-            self._end_with(ReasonCode.QUOTA_EXCEEDED, TOO_FAR_BEHIND)
+            self._end_as(connection_ends.TOO_FAR_BEHIND)
         else:
             log.info("message.too_large", device=self._device_name, topic=topic, size_bytes=len(payload))
         return packet_id
@@ -607,8 +593,7 @@ class MqttConnection:
 
     def not_stored(self, packet_ids: list[int], error: ThingpassError) -> None:
         """Nothing is acknowledged: the device sends its messages again, to a server that can store them."""
-        self._ends(connection_ends.NOT_STORED)
-        self._end_with(ReasonCode.SERVER_UNAVAILABLE, NOT_STORED)
+        self._end_as(connection_ends.NOT_STORED)
 
     # Ending
 
@@ -630,14 +615,16 @@ class MqttConnection:
 
     def end(self, reason: str) -> None:
         """Ends the connection from the server's side, for one of presence's reasons."""
-        self._ends(END_BY_CLOSE_REASON[reason])
         if reason != CLOSE_TAKEN_OVER:
             self._session.session_expiry_interval = 0  # nobody has a right to this session any more
-        self._end_with(_CLOSE_REASONS[reason], None)
+        self._end_as(END_BY_CLOSE_REASON[reason])
 
     def end_for_shutdown(self) -> None:
-        self._ends(connection_ends.SERVER_STOPPED)
-        self._end_with(ReasonCode.SERVER_SHUTTING_DOWN, None)
+        self._end_as(connection_ends.SERVER_STOPPED)
+
+    def _end_as(self, end: End) -> None:
+        self._ends(end)
+        self._end_with(end.tells, end.for_device)
 
     def _end_with(self, code: ReasonCode, sentence: str | None) -> None:
         if self._closed or self._session.closing:
