@@ -1,10 +1,7 @@
-"""One MQTT connection: reads the endpoint, feeds the session, asks who it is, hands its messages on.
+"""One device's MQTT connection: asks who it is, hands its messages on, tells who has to know how it ended.
 
-It decides nothing: the protocol is `mqtt.session`'s, identity is `identity.authentication`'s, what a message
-does is `device_messages`'. The same class serves TLS, plain TCP and WebSocket.
-
-Reading pauses, and so does the peer by TCP's own flow control, while something it caused is not done: the
-decision on its CONNECT, its unstored messages, its unsent answers.
+It decides nothing: the protocol is `mqtt.session`'s, reading and writing `mqtt_stream`'s, identity is
+`identity.authentication`'s, whom `mqtt_opening` asks; what a message does is `device_messages`'.
 """
 
 from __future__ import annotations
@@ -38,7 +35,6 @@ from thingpass.mqtt.events import (
 from thingpass.mqtt.packets import ProtocolVersion
 from thingpass.mqtt.properties import Properties
 from thingpass.mqtt.reason_codes import ReasonCode, describe
-from thingpass.mqtt.session import Session
 from thingpass.servers import connection_ends
 from thingpass.servers.connection_ends import END_BY_CLOSE_REASON, End
 from thingpass.servers.connection_limits import ConnectionLimits
@@ -48,19 +44,24 @@ from thingpass.servers.device_messages import MessageServices, receive_message
 from thingpass.servers.device_ota import Downloads
 from thingpass.servers.device_transport import DeviceTransport
 from thingpass.servers.device_transports import DEFAULT
-from thingpass.servers.farewell import Farewell
 from thingpass.servers.gateway_session import GatewaySession
 from thingpass.servers.misplaced import PLAIN_MQTT_PORT, Misplaced
 from thingpass.servers.mqtt_device_session import MqttDeviceSession
 from thingpass.servers.mqtt_opening import Opening
-from thingpass.servers.ordered_work import OrderedWork
+from thingpass.servers.mqtt_stream import (
+    DECIDING,
+    MOST_UNSENT_BYTES,
+    RATE_LIMITED,
+    STORE_IS_BEHIND,
+    UNACKNOWLEDGED,
+    MqttStream,
+)
 from thingpass.servers.paced_delivery import PacedDelivery
 from thingpass.servers.payload_faults import PayloadInvalid
 from thingpass.servers.protocol_refusals import Fault, mqtt_fault
 from thingpass.servers.provisioning_session import ProvisioningSession
 from thingpass.servers.subscriptions import Subscriptions
 from thingpass.store.rows import Device
-from thingpass.tls.binding import ChannelFailed
 from thingpass.tls.endpoint import Endpoint
 from thingpass.tls.evidence import Evidence
 
@@ -68,18 +69,6 @@ log = structlog.get_logger(__name__)
 stdlib_log = logging.getLogger(__name__)
 
 MOST_UNACKNOWLEDGED: Final = 2_000  # MQTT 3 has no Receive Maximum; above this the peer has to wait
-MOST_UNSENT_BYTES: Final = 1_048_576  # a peer that asks and does not read its answers is not read either
-MOST_WORK_WAITING: Final = 100
-REFUSAL_HEARD_S: Final = 0.1  # how long a refused client has for reading why, before we end the connection
-
-# Why reading pauses; the reasons add up.
-DECIDING: Final = 1
-STORE_IS_BEHIND: Final = 2
-UNACKNOWLEDGED: Final = 4
-UNSENT: Final = 8
-WORK_WAITS: Final = 16
-STREAMING: Final = 32
-RATE_LIMITED: Final = 64
 
 
 class Peer(Protocol):
@@ -93,32 +82,20 @@ class Peer(Protocol):
     def peer_port(self) -> int: ...
 
 
-class MqttConnection:
+class MqttConnection(MqttStream):
     __slots__ = (
-        "__weakref__",
-        "_closed",
         "_connection",
         "_device",
         "_device_session",
         "_end",
-        "_endpoint",
-        "_farewell",
-        "_fd",
-        "_flushing",
         "_gateway",
         "_opening",
-        "_paced",
-        "_paused",
         "_peer",
         "_provisioning",
-        "_services",
-        "_session",
         "_subscriptions",
-        "_work",
         "downloads",
         "limits",
         "transport",
-        "wheel_slot",
     )
 
     def __init__(
@@ -130,11 +107,8 @@ class MqttConnection:
         misplaced: Misplaced = PLAIN_MQTT_PORT,
     ) -> None:
         """`misplaced`: what is said to HTTP, and to MQTT where this port expects something else."""
-        self._services = services
-        self._endpoint = endpoint
+        super().__init__(services, endpoint)
         self._peer: Peer = evidence
-        self._fd = endpoint.fileno()
-        self._session = Session(services.limits, services.loop.time())
         self._opening: Opening | None = Opening(services, self, self._session, evidence, misplaced)
         self._device: Device | None = None
         self._connection: Connection | None = None
@@ -142,57 +116,16 @@ class MqttConnection:
         self._gateway: GatewaySession | None = None  # once a gateway speaks of devices behind it
         self._end: tuple[End, str] | None = None  # how it ended, and what was seen
         self._subscriptions = Subscriptions()
-        self._flushing = False
-        self._paused = 0
-        self._closed = False  # for the device: its goodbye may still be on the way
-        self._farewell: Farewell | None = None
-        self._work: OrderedWork | None = None
-        self._paced: PacedDelivery | None = None  # once something large is sent
         self.downloads: Downloads | None = None
         self._provisioning: ProvisioningSession | None = None
         self.limits: ConnectionLimits | None = None  # only where limits are set
         self.transport = DEFAULT
-        self.wheel_slot = 0
 
     def start(self) -> None:
         self._services.open_connections.add(self)
-        self._services.readiness.add_reader(self._fd, self._ready)
-        self._services.wheel.watch(self)
-        if self._endpoint.channel.pending():  # bytes came with the WebSocket handshake
-            self._services.loop.call_soon(self._ready_again)
+        super().start()
 
-    # Reading
-
-    def _ready(self) -> None:
-        try:
-            self._read_some()
-            if self._session.outgoing or self._session.closing:
-                self.send()
-        except ChannelFailed as error:
-            self.close(error.reason)
-        except Exception:
-            log.exception("connection.failed", device=self._device_name)
-            self._ends(connection_ends.SERVER_FAILED)
-            self.close("internal error")
-
-    def _read_some(self) -> None:
-        channel, services = self._endpoint.channel, self._services
-        data = channel.read()
-        if data is None:
-            return
-        if not data:
-            self.close("peer closed the connection")
-            return
-        services.messages.counters.bytes_received += len(data)
-        events = self._session.receive(data, services.loop.time())
-        if events:
-            self._act_on(events)
-        if not self._paused and not self._closed and channel.pending():
-            services.loop.call_soon(self._ready_again)
-
-    def _ready_again(self) -> None:
-        if not self._closed and not self._paused:
-            self._ready()
+    # What the session reports
 
     def _act_on(self, events: list[Event]) -> None:
         messages = self._services.messages
@@ -212,86 +145,7 @@ class MqttConnection:
     def _store_caught_up(self) -> None:
         self._resume(STORE_IS_BEHIND)
 
-    def _pause(self, reason: int) -> None:
-        if self._paused == 0 and not self._closed:
-            self._services.readiness.remove_reader(self._fd)
-        self._paused |= reason
-
-    def _resume(self, reason: int) -> None:
-        if not self._paused & reason:
-            return
-        self._paused &= ~reason
-        if self._paused == 0 and not self._closed:
-            self._services.readiness.add_reader(self._fd, self._ready)
-            if self._endpoint.channel.pending():
-                self._services.loop.call_soon(self._ready_again)
-
-    # Writing
-
-    def send(self) -> None:
-        """Sends what the session has queued; closes behind its goodbye."""
-        if self._closed:
-            return
-        if self._paused & STREAMING:  # the session's packets wait for the end of this one
-            if self._session.closing:
-                self.close("ended within a packet")
-            return
-        try:
-            data = self._session.data_to_send()
-            if data and not self._endpoint.write(data):
-                self._services.readiness.add_writer(self._fd, self._writable)
-                if self._endpoint.unsent_bytes > MOST_UNSENT_BYTES:
-                    self._pause(UNSENT)
-        except ChannelFailed as error:
-            self.close(error.reason)
-            return
-        if self._session.closing and self._endpoint.unsent_bytes == 0:
-            self._say_goodbye()
-
-    def wait_for_writable(self) -> None:
-        """The endpoint has sent something by itself, and the socket did not take all of it."""
-        if not self._closed:
-            self._services.readiness.add_writer(self._fd, self._writable)
-
-    def _writable(self) -> None:
-        try:
-            if not self._endpoint.flush():
-                return
-        except ChannelFailed as error:
-            self.close(error.reason)
-            return
-        self._services.readiness.remove_writer(self._fd)
-        if self._paced is not None:
-            self._paced.sent()
-        self._resume(UNSENT)
-        self.send()
-
-    # What `paced_delivery` needs of a connection
-
-    @property
-    def unread(self) -> bool:
-        return bool(self._paused & UNSENT)
-
-    def write(self, data: bytes) -> None:
-        if self._closed:
-            return
-        try:
-            if not self._endpoint.write(data):
-                self._services.readiness.add_writer(self._fd, self._writable)
-        except ChannelFailed as error:
-            self.close(error.reason)
-
-    def begin_streaming(self) -> None:
-        self._pause(STREAMING)
-
-    def end_streaming(self) -> None:
-        self._resume(STREAMING)
-
     # What `mqtt_opening` needs of a connection, and tells it
-
-    @property
-    def closed(self) -> bool:
-        return self._closed
 
     def decide_later(self, work: Coroutine[Any, Any, None]) -> None:
         self._pause(DECIDING)
@@ -319,8 +173,7 @@ class MqttConnection:
             resumed.come_back(self)
         elif self._device is not None and self._session.session_expiry_interval:
             self._make_device_session()
-        self._services.wheel.forget(self)
-        self._services.wheel.watch(self)  # its keep alive may end before the time for CONNECT would have
+        self._ask_anew()  # its keep alive may end before the time for CONNECT would have
         self._act_on(held_back)
 
     def refused(self) -> None:
@@ -479,18 +332,9 @@ class MqttConnection:
             )
         return self._paced
 
-    def run_in_order(self, work: Coroutine[Any, Any, None]) -> None:
-        if self._work is None:
-            self._work = OrderedWork(
-                self._services.loop, after_each=self._work_done, failed=self._work_failed
-            )
-        self._work.add(work)
-        if len(self._work) >= MOST_WORK_WAITING:
-            self._pause(WORK_WAITS)
-
-    def _work_done(self) -> None:
-        self._resume(WORK_WAITS)
-        self.send()
+    def _failed(self, error: Exception) -> None:
+        log.error("connection.failed", device=self._device_name, exc_info=error)
+        self._ends(connection_ends.SERVER_FAILED)
 
     def _work_failed(self, error: Exception) -> None:
         if isinstance(error, ThingpassError):
@@ -510,9 +354,6 @@ class MqttConnection:
 
     def can_send(self) -> bool:
         return not (self._closed or self._session.closing)
-
-    def time(self) -> float:
-        return self._services.loop.time()
 
     def publish_to_device(
         self,
@@ -540,19 +381,13 @@ class MqttConnection:
             )
         if packet_id is not None:
             self.messages.counters.messages_sent += 1
-            if not self._flushing:  # one write for all that is sent in this turn of the loop
-                self._flushing = True
-                self._services.loop.call_soon(self._flush)
+            self._send_soon()
         elif session.backed_up or self._endpoint.unsent_bytes > MOST_UNSENT_BYTES:
             log.info("connection.too_far_behind", device=self._device_name)
             self._end_as(connection_ends.TOO_FAR_BEHIND)
         else:
             log.info("message.too_large", device=self._device_name, topic=topic, size_bytes=len(payload))
         return packet_id
-
-    def _flush(self) -> None:
-        self._flushing = False
-        self.send()
 
     # What `connection_limits` needs of a connection, beside `time`
 
@@ -598,20 +433,17 @@ class MqttConnection:
     # Ending
 
     def deadline(self) -> float | None:
-        if self._closed:
-            return None
-        deadline = self._session.deadline()
-        if self._provisioning is not None:
-            ends_at = self._provisioning.ends_at
-            return ends_at if deadline is None else min(ends_at, deadline)
-        return deadline
+        deadline = super().deadline()
+        if self._provisioning is None:
+            return deadline
+        ends_at = self._provisioning.ends_at
+        return ends_at if deadline is None else min(ends_at, deadline)
 
     def overdue(self, now: float) -> None:
         if self._provisioning is not None and now >= self._provisioning.ends_at:
             self._end_with(ReasonCode.MAXIMUM_CONNECT_TIME, None)
-        elif not self._paused:  # a peer that we do not read cannot be told to be silent
-            self._act_on(self._session.tick(now))
-            self.send()
+        else:
+            super().overdue(now)
 
     def end(self, reason: str) -> None:
         """Ends the connection from the server's side, for one of presence's reasons."""
@@ -632,16 +464,6 @@ class MqttConnection:
         self._session.disconnect(code, sentence)
         self._leave_session()  # at once: who takes over finds it
         self.send()
-
-    def _say_goodbye(self) -> None:
-        """Everything is sent: what remains is that it arrives."""
-        self._closed = True
-        self._leave()
-        self._services.wheel.forget(self)
-        # Some clients (fusesource's for Java) see a goodbye that comes together with the refusal first, and
-        # report a lost connection instead of the reason.
-        heard_s = REFUSAL_HEARD_S if self._device is None else 0.0
-        self._farewell = Farewell(self._services, self._endpoint, self._gone, finish_after_s=heard_s)
 
     def _ends(self, end: End, seen: str = "") -> None:
         """Why the connection is about to end; the first cause counts."""
@@ -680,26 +502,11 @@ class MqttConnection:
         else:
             session.end()
 
-    def close(self, why: str) -> None:
-        """At once, without a goodbye or within it."""
-        if self._closed:
-            if self._farewell is not None:
-                self._farewell.end(why)
-            return
-        self._closed = True
-        self._services.readiness.remove_reader(self._fd)
-        self._services.readiness.remove_writer(self._fd)
-        self._leave()
-        self._services.wheel.forget(self)
-        self._endpoint.close()
-        self._gone(why)
+    def _is_refused(self) -> bool:
+        return self._device is None
 
-    def _gone(self, why: str) -> None:
-        """The socket is closed."""
-        self._farewell = None
+    def _ended(self, why: str) -> None:
         self._services.open_connections.discard(self)
-        if self._work is not None:
-            self._work.cancel()
         if stdlib_log.isEnabledFor(logging.DEBUG):  # asked first: making a line costs more than closing
             log.debug("connection.closed", device=self._device_name, why=why)
 
