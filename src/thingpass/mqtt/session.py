@@ -11,14 +11,14 @@ and 2 is answered by one `acknowledge`, every SubscribeRequested by `grant`, eve
 verbs that come later (a commit that ended, a decision that took long) do nothing.
 
 What may come when is `transitions.py`; cutting the stream, `framing.py`; form, `decoding.py`; which
-identifiers fit, `inflight.py` and `outbound.py`; what goes out, `outbox.py`. A session whose client asked for
+identifiers fit, `inflight.py` and `outbound.py`; messages to the client, `deliveries.py`; what goes out,
+`outbox.py`. A session whose client asked for
 it (`session_expiry_interval` above 0) leaves `state_to_keep()`; given to `accept` of a later connection of
 the same client, it goes on there.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,6 +26,7 @@ import msgspec
 
 from thingpass.mqtt.data_types import Cursor
 from thingpass.mqtt.decoding import decode_body, decode_connect, decode_protocol
+from thingpass.mqtt.deliveries import Deliveries
 from thingpass.mqtt.errors import MqttError, ProtocolViolation, TimedOut, WrongState
 from thingpass.mqtt.events import (
     ConnectReceived,
@@ -40,7 +41,7 @@ from thingpass.mqtt.events import (
 )
 from thingpass.mqtt.framing import Framing
 from thingpass.mqtt.inflight import Arrival, InboundMessages
-from thingpass.mqtt.outbound import OutboundMessages, Outgoing
+from thingpass.mqtt.outbound import OutboundMessages
 from thingpass.mqtt.outbox import Outbox
 from thingpass.mqtt.packets import (
     ConnAck,
@@ -61,7 +62,7 @@ from thingpass.mqtt.packets import (
     Will,
 )
 from thingpass.mqtt.plain_messages import read_plain_messages
-from thingpass.mqtt.properties import NO_PROPERTIES, Properties
+from thingpass.mqtt.properties import Properties
 from thingpass.mqtt.reason_codes import REASON_BY_CODE, PacketType, ReasonCode, permitted
 from thingpass.mqtt.session_state import SessionState
 from thingpass.mqtt.subscription_identifiers import SubscriptionIdentifiers
@@ -97,14 +98,14 @@ class Session:
 
     __slots__ = (
         "_asked_to_outlive",
+        "_deliveries",
         "_framing",
         "_heard_at",
         "_inbound",
         "_is_mqtt5",
-        "_outbound",
         "_outbox",
+        "_send_maximum",
         "_silence_allowed_s",
-        "_subscription_identifiers",
         "_topic_aliases",
         "_waiting",
         "connect",
@@ -133,11 +134,11 @@ class Session:
         self._heard_at = now
         self._silence_allowed_s: float | None = limits.connect_timeout_s
         self._inbound = InboundMessages()
-        self._outbound = OutboundMessages(limits.send_maximum)
+        self._send_maximum = limits.send_maximum
+        self._deliveries: Deliveries | None = None  # from the first message to the client on
         # Seconds that the caller should keep `state_to_keep()` after the connection has ended; 0: not at all.
         self.session_expiry_interval = 0
         self._topic_aliases: TopicAliases | None = None
-        self._subscription_identifiers: SubscriptionIdentifiers | None = None
 
     @property
     def closing(self) -> bool:
@@ -157,7 +158,8 @@ class Session:
     @property
     def send_quota(self) -> int:
         """How many more messages of QoS 1 and 2 the client takes now; further ones wait here."""
-        return self._outbound.quota
+        deliveries = self._deliveries
+        return self._send_maximum if deliveries is None else deliveries.outbound.quota
 
     # --- feed ---
 
@@ -268,7 +270,7 @@ class Session:
 
     def _on_connect_properties(self, properties: Properties) -> None:
         if properties.receive_maximum is not None:  # MQTT5 3.1.2.11.3
-            self._outbound.maximum = min(properties.receive_maximum, self.limits.send_maximum)
+            self._send_maximum = min(properties.receive_maximum, self.limits.send_maximum)
         self.session_expiry_interval = min(
             properties.session_expiry_interval or 0, self.limits.session_expiry_maximum
         )
@@ -309,17 +311,15 @@ class Session:
         return self._delivery_ended(packet.packet_id, ReasonCode.SUCCESS, PacketType.PUBCOMP)
 
     def _delivery_ended(self, packet_id: int, reason_code: int, packet_type: PacketType) -> Event | None:
-        if not self._outbound.acknowledged(packet_id, packet_type):
+        if not self._make_deliveries().ended(packet_id, packet_type, self._heard_at):
             return None
-        if self._outbound.waiting:
-            self._send_waiting()
         return DeliveryAcknowledged(packet_id, reason_code)
 
     def _on_pubrec(self, packet: PubRec) -> Event | None:
         packet_id = packet.packet_id
         if packet.reason_code >= ReasonCode.UNSPECIFIED_ERROR:  # MQTT5 4.3.3: the refusal ends the delivery
             return self._delivery_ended(packet_id, packet.reason_code, PacketType.PUBREC)
-        self._outbox.send(PubRel(packet_id, self._outbound.received(packet_id)))
+        self._make_deliveries().received(packet_id)
         return None
 
     def _on_pubrel(self, packet: PubRel) -> Event | None:
@@ -333,10 +333,9 @@ class Session:
                     raise ProtocolViolation(
                         "a shared subscription", reason_code=ReasonCode.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED
                     )
-            if packet.properties is not None and packet.properties.subscription_identifier:
-                self._subscription_identifiers = self._subscription_identifiers or SubscriptionIdentifiers()
-            if self._subscription_identifiers is not None:
-                self._subscription_identifiers.requested(packet)
+            numbered = packet.properties is not None and bool(packet.properties.subscription_identifier)
+            if numbered or self._subscription_identifiers is not None:
+                self._make_deliveries().subscription_requested(packet)
         return SubscribeRequested(packet.packet_id, packet.subscriptions, packet.properties)
 
     def _on_unsubscribe(self, packet: Unsubscribe) -> Event | None:
@@ -412,21 +411,31 @@ class Session:
         if resumed is not None:
             self._resume(resumed)
         if self.session_expiry_interval:
-            self._outbound.keep()
+            self._make_deliveries().outbound.keep()
         return self.receive(b"", now)
 
     def _resume(self, state: SessionState) -> None:
-        releases = state.outbound.start_again(self._outbound.maximum)
-        self._outbound = state.outbound
+        self._deliveries = deliveries = self._deliver_by(state.outbound)
+        deliveries.subscription_identifiers = state.subscription_identifiers
         self._inbound.restore(state.received)
-        self._subscription_identifiers = state.subscription_identifiers
-        for packet_id in releases:
-            self._outbox.send(PubRel(packet_id))
-        self._send_waiting()
+        deliveries.go_on(self._send_maximum, self._heard_at)
 
     def state_to_keep(self) -> SessionState:
         """What the client's next connection goes on with; this session must not be used any more."""
-        return SessionState(self._outbound, self._inbound.received(), self._subscription_identifiers)
+        outbound = self._make_deliveries().outbound
+        return SessionState(outbound, self._inbound.received(), self._subscription_identifiers)
+
+    @property
+    def _subscription_identifiers(self) -> SubscriptionIdentifiers | None:
+        return None if self._deliveries is None else self._deliveries.subscription_identifiers
+
+    def _make_deliveries(self) -> Deliveries:
+        if self._deliveries is None:
+            self._deliveries = self._deliver_by(OutboundMessages(self._send_maximum))
+        return self._deliveries
+
+    def _deliver_by(self, outbound: OutboundMessages) -> Deliveries:
+        return Deliveries(self._outbox, outbound, is_mqtt5=self._is_mqtt5)
 
     def _connack_properties(
         self, connect: Connect, assigned_client_id: str | None, server_keep_alive: int | None
@@ -514,24 +523,15 @@ class Session:
         """
         if self.state is not _OPEN or (qos and self.backed_up):
             return None
-        packet_id = self._outbound.new_id() if qos else 0
-        if packet_id is None:
-            return None
-        if self._subscription_identifiers is not None:
-            identifiers = self._subscription_identifiers.identifiers_for(topic)
-            if identifiers:
-                properties = msgspec.structs.replace(
-                    properties or NO_PROPERTIES, subscription_identifier=identifiers
-                )
-        publish = Publish(False, qos, retain, topic, packet_id, properties, payload)
-        message = Outgoing(publish, expires_at)
-        if qos and (self._outbound.waiting or self._outbound.quota <= 0):
-            if not self._outbox.fits(publish):
-                return None
-            self._outbound.wait(message)
-        elif not self._send_message(message, self._heard_at if now is None else now):
-            return None
-        return packet_id
+        return self._make_deliveries().publish(
+            topic,
+            payload,
+            qos,
+            retain=retain,
+            properties=properties,
+            expires_at=expires_at,
+            now=self._heard_at if now is None else now,
+        )
 
     def begin_publish(self, topic: str, size: int, qos: int) -> bytes | None:
         """The beginning of a message whose payload of `size` bytes the caller sends itself.
@@ -540,49 +540,16 @@ class Session:
         It cannot be sent again, so QoS 1 and 2 are only for a session that ends with its connection. None:
         the client's Receive Maximum is used up, or the message is larger than it takes, or than any packet.
         """
-        if self.state is not _OPEN or (qos and self._outbound.quota <= 0):
+        if self.state is not _OPEN:
             return None
-        packet_id = self._outbound.new_id() if qos else 0
-        if packet_id is None:
-            return None
-        properties = None
-        if self._subscription_identifiers is not None:
-            identifiers = self._subscription_identifiers.identifiers_for(topic)
-            properties = Properties(subscription_identifier=identifiers) if identifiers else None
-        publish = Publish(False, qos, False, topic, packet_id, properties, b"")
-        head = self._outbox.head_of(publish, size)
-        if head is not None and qos:
-            self._outbound.sent(Outgoing(publish, None))
-        return head
+        return self._make_deliveries().begin_publish(topic, size, qos)
 
     @property
     def backed_up(self) -> bool:
         """Whether so much waits for the client, or for its answer, that `publish` takes no more."""
-        outbound = self._outbound
-        return (
-            outbound.waiting >= self.limits.waiting_maximum
-            or outbound.bytes_held >= self.limits.held_bytes_maximum
-        )
-
-    def _send_message(self, message: Outgoing, now: float) -> bool:
-        publish = message.publish
-        if message.expires_at is not None and self._is_mqtt5:  # MQTT5 3.3.2.3.3
-            left = max(1, math.ceil(message.expires_at - now))
-            properties = msgspec.structs.replace(
-                publish.properties or NO_PROPERTIES, message_expiry_interval=left
-            )
-            publish = msgspec.structs.replace(publish, properties=properties)
-        if not self._outbox.send(publish):
-            return False
-        if publish.qos:
-            self._outbound.sent(message)
-        return True
-
-    def _send_waiting(self) -> None:
-        while (message := self._outbound.next_to_send(self._heard_at)) is not None:
-            # Too large can only be what another connection's client would have taken: it counts as sent and
-            # acknowledged [MQTT-3.1.2-25].
-            self._send_message(message, self._heard_at)
+        limits, outbound = self.limits, None if self._deliveries is None else self._deliveries.outbound
+        waiting, held = (0, 0) if outbound is None else (outbound.waiting, outbound.bytes_held)
+        return waiting >= limits.waiting_maximum or held >= limits.held_bytes_maximum
 
     def grant(self, packet_id: int, reason_codes: Sequence[int]) -> None:
         """Answer SubscribeRequested.
