@@ -10,11 +10,11 @@ and 2 is answered by one `acknowledge`, every SubscribeRequested by `grant`, eve
 `confirm_unsubscribe`. Once `closing` is true the caller sends `data_to_send()` and closes the connection;
 verbs that come later (a commit that ended, a decision that took long) do nothing.
 
-What may come when is `transitions.py`; cutting the stream, `framing.py`; form, `decoding.py`; which
-identifiers fit, `inflight.py` and `outbound.py`; messages to the client, `deliveries.py`; what goes out,
-`outbox.py`. A session whose client asked for
-it (`session_expiry_interval` above 0) leaves `state_to_keep()`; given to `accept` of a later connection of
-the same client, it goes on there.
+What may come when is `transitions.py`; cutting the stream, `framing.py`; form, `decoding.py`; what CONNECT
+asks for, `connecting.py`; which identifiers fit, `inflight.py` and `outbound.py`; messages to the client,
+`deliveries.py`; what goes out, `outbox.py`. A session whose client asked for it (`session_expiry_interval`
+above 0) leaves `state_to_keep()`; given to `accept` of a later connection of the same client, it goes on
+there.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any
 
 import msgspec
 
+from thingpass.mqtt.connecting import check_connect, connack_properties, send_maximum, session_expiry_s
 from thingpass.mqtt.data_types import Cursor
 from thingpass.mqtt.decoding import decode_body, decode_connect, decode_protocol
 from thingpass.mqtt.deliveries import Deliveries
@@ -253,33 +254,10 @@ class Session:
         if version is _MQTT_5:
             self._is_mqtt5 = True
             self._inbound.maximum = self.limits.receive_maximum
-            if connect.properties is not None:
-                self._on_connect_properties(connect.properties)
-        elif not connect.client_id and (version is _MQTT_3_1 or not connect.clean_start):
-            # Deviates: MQTT 3.1 allows no more than 23 characters either, but clients in the field send more.
-            raise ProtocolViolation(
-                "an empty client identifier without a clean session",
-                statement="MQTT-3.1.3-8 of 3.1.1",
-                reason_code=ReasonCode.CLIENT_IDENTIFIER_NOT_VALID,
-            )
-        elif (
-            not connect.clean_start
-        ):  # 3.1.1 3.1.2.4: it knows no expiry, so the session is kept for the longest
-            self.session_expiry_interval = self.limits.session_expiry_maximum
+        check_connect(connect)
+        self.session_expiry_interval = session_expiry_s(connect, self.limits)
+        self._send_maximum = send_maximum(connect, self.limits)
         return ConnectReceived(connect)
-
-    def _on_connect_properties(self, properties: Properties) -> None:
-        if properties.receive_maximum is not None:  # MQTT5 3.1.2.11.3
-            self._send_maximum = min(properties.receive_maximum, self.limits.send_maximum)
-        self.session_expiry_interval = min(
-            properties.session_expiry_interval or 0, self.limits.session_expiry_maximum
-        )
-        if properties.authentication_method is not None:
-            raise ProtocolViolation(
-                "CONNECT asks for enhanced authentication, which is not spoken here",
-                statement="MQTT-4.12.0-1",
-                reason_code=ReasonCode.BAD_AUTHENTICATION_METHOD,
-            )
 
     def _on_publish(self, packet: Publish) -> Event | None:
         topic = packet.topic
@@ -391,7 +369,13 @@ class Session:
                 raise WrongState("accept of an empty client identifier without assigning one")
             if server_keep_alive is not None:
                 keep_alive = server_keep_alive
-            properties = self._connack_properties(connect, assigned_client_id, server_keep_alive)
+            properties = connack_properties(
+                connect,
+                self.limits,
+                session_expiry_s=self.session_expiry_interval,
+                assigned_client_id=assigned_client_id,
+                server_keep_alive=server_keep_alive,
+            )
         # MQTT5 3.2.2 [MQTT-3.2.2-2], [MQTT-3.2.2-3]; MQTT 3.1 has no such flag
         present = resumed is not None and self.protocol_version is not _MQTT_3_1
         if not self._outbox.send(ConnAck(present, ReasonCode.SUCCESS, properties)):
@@ -436,28 +420,6 @@ class Session:
 
     def _deliver_by(self, outbound: OutboundMessages) -> Deliveries:
         return Deliveries(self._outbox, outbound, is_mqtt5=self._is_mqtt5)
-
-    def _connack_properties(
-        self, connect: Connect, assigned_client_id: str | None, server_keep_alive: int | None
-    ) -> Properties:
-        limits = self.limits
-        asked = connect.properties
-        # Maximum QoS is left out, which says 2. So is Retain Available, which says 1: this is no broker and
-        # the flag has no effect, but stock clients that set it must not fail over it.
-        return Properties(
-            # Said only where it is not what was asked for. MQTT5 3.2.2.3.2
-            session_expiry_interval=(
-                self.session_expiry_interval
-                if asked is not None and (asked.session_expiry_interval or 0) != self.session_expiry_interval
-                else None
-            ),
-            receive_maximum=limits.receive_maximum,
-            maximum_packet_size=limits.maximum_packet_size,
-            assigned_client_identifier=None if connect.client_id else assigned_client_id,
-            topic_alias_maximum=limits.topic_alias_maximum or None,
-            shared_subscription_available=0,
-            server_keep_alive=server_keep_alive,
-        )
 
     def refuse(self, *, mqtt5: int, mqtt3: int, reason_string: str | None = None) -> None:
         """Answer CONNECT with the reason code of the client's version, then close.
