@@ -49,12 +49,12 @@ from thingpass.servers.gateway_session import GatewayServices
 from thingpass.servers.heap_trimmer import HeapTrimmer, find_malloc_trim
 from thingpass.servers.http_listener import HttpListener
 from thingpass.servers.kept_sessions import KeptSessions
-from thingpass.servers.listeners import TcpListener, TlsListener
 from thingpass.servers.mqtt_device_session import ToDevice
 from thingpass.servers.mqtt_reception import MqttConnections, MqttReception, WebSocketReception
+from thingpass.servers.open_ports import OpenPorts
 from thingpass.servers.provisioning_session import ProvisioningDesk
 from thingpass.servers.readiness import make_readiness
-from thingpass.servers.reception import ListenerServices, Reception
+from thingpass.servers.reception import ListenerServices
 from thingpass.servers.server_identity import load_server_certificate
 from thingpass.servers.transport_limits import make_transport_limits
 from thingpass.settings import Secret, Settings
@@ -104,27 +104,27 @@ class Server:
             kept_per_device=settings.identity.refusals_kept_per_device,
         )
         self._server_certificate: ServerCertificate | None = None
-        self._listener_services: ListenerServices
-        self._pool: HandshakePool
-        self._listeners: dict[str, TcpListener] = {}
+        self._ports: OpenPorts | None = None
         self._receptions: dict[str, MqttReception] = {}
         self._http: HttpListener | None = None
         self.first_administrator: tuple[str, Secret] | None = None
 
     @property
     def addresses(self) -> Addresses:
-        assert self._http is not None, "the server is not started"
-        ports = {name: listener.port for name, listener in self._listeners.items()}
+        http, ports = self._http, self._ports
+        assert http is not None and ports is not None, "the server is not started"
+        mqtts_port, https_port = ports.find("mqtts"), ports.find("https")
+        assert mqtts_port is not None
         bind = self._settings.listeners.bind
         host = "127.0.0.1" if bind in ("0.0.0.0", "::") else bind
         return Addresses(
-            http_url=f"http://{host}:{self._http.port}",
+            http_url=f"http://{host}:{http.port}",
             mqtts_host=host,
-            mqtts_port=ports["mqtts"],
-            https_url=f"https://{host}:{ports['https']}" if "https" in ports else None,
-            wss_port=ports.get("wss"),
-            mqtt_port=ports.get("mqtt"),
-            ws_port=ports.get("ws"),
+            mqtts_port=mqtts_port,
+            https_url=None if https_port is None else f"https://{host}:{https_port}",
+            wss_port=ports.find("wss"),
+            mqtt_port=ports.find("mqtt"),
+            ws_port=ports.find("ws"),
         )
 
     @property
@@ -353,7 +353,7 @@ class Server:
             maximum_keep_alive_s=settings.mqtt.maximum_keep_alive_s,
             open_connections=self._mqtt_connections.of("https"),
         )
-        self._listener_services = ListenerServices(
+        listener_services = ListenerServices(
             loop=loop,
             readiness=readiness,
             wheel=wheel,
@@ -361,6 +361,7 @@ class Server:
             counters=self._counters,
             clock=self._clock,
         )
+        self._ports = ports = OpenPorts(listener_services, settings, self._server_certificate, pool)
         opened.push_async_callback(self._drain)
         listeners = settings.listeners
         for name, port, is_tls, kind in (
@@ -375,8 +376,7 @@ class Server:
                     own, connections=self._mqtt_connections, max_connections=settings.mqtt.max_connections
                 )
                 self._receptions[name] = reception
-                self._listen(opened, name, port, reception, pool if is_tls else None)
-        self._pool = pool
+                opened.callback(ports.open(name, port, reception, with_tls=is_tls).stop_accepting)
         self._counters.refused = self._refusal_log.counts
         gauges = self._counters.set_gauge
         gauges("connections_open", lambda: len(self._mqtt_connections))
@@ -384,7 +384,7 @@ class Server:
         gauges("devices_connected", lambda: len(self._presence))
         gauges("device_requests_waiting", lambda: len(self._polls))
         gauges("sessions_kept", lambda: len(kept_sessions))
-        gauges("handshakes_in_progress", self._handshakes_in_progress)
+        gauges("handshakes_in_progress", ports.handshakes_in_progress)
         return services
 
     async def _open_http(
@@ -397,38 +397,9 @@ class Server:
         await self._http.start()
         opened.push_async_callback(self._http.stop)
         if listeners.https_port is not None:
-            self._listen(opened, "https", listeners.https_port, self._http, self._pool)
-
-    def _listen(
-        self,
-        opened: AsyncExitStack,
-        name: str,
-        port: int,
-        reception: Reception,
-        pool: HandshakePool | None,
-    ) -> None:
-        """Opens one listener; with TLS when there is a pool for its handshakes."""
-        settings, services = self._settings, self._listener_services
-        listener: TcpListener
-        if pool is None:
-            bind = settings.listeners.mqtt_bind
-            listener = TcpListener(services, name, reception, bind=bind, port=port)
-        else:
-            assert self._server_certificate is not None
-            listener = TlsListener(
-                services,
-                name,
-                reception,
-                bind=settings.listeners.bind,
-                port=port,
-                server_certificate=self._server_certificate,
-                pool=pool,
-                handshake_timeout_s=settings.tls.handshake_timeout_s,
-                max_handshakes=settings.tls.max_handshakes,
-            )
-        listener.start()
-        opened.callback(listener.stop_accepting)
-        self._listeners[name] = listener
+            assert self._ports is not None
+            listener = self._ports.open("https", listeners.https_port, self._http, with_tls=True)
+            opened.callback(listener.stop_accepting)
 
     async def _drain(self) -> None:
         await asyncio.gather(*(each.drain(timeout_s=DRAIN_S) for each in self._receptions.values()))
@@ -437,13 +408,9 @@ class Server:
         counts: dict[str, float] = {name: len(each) for name, each in self._receptions.items()}
         if self._http is not None:
             counts["http"] = self._http.open_connections
-            if "https" in self._listeners:
+            if self._ports is not None and self._ports.find("https") is not None:
                 counts["https"] = self._http.open_tls_connections
         return counts
-
-    def _handshakes_in_progress(self) -> int:
-        tls = (each for each in self._listeners.values() if isinstance(each, TlsListener))
-        return sum(listener.handshakes_in_progress for listener in tls)
 
     def _end_connections_on_news(self) -> None:
         """What a device proved itself with is gone: so is its connection (device API reference, 4)."""
@@ -455,10 +422,6 @@ class Server:
         self._bus.subscribe(DeviceRemoved, lambda m: end(m.device_id, CLOSE_DEVICE_REMOVED))
 
     def _listener_addresses(self) -> list[ListenerAddress]:
-        assert self._http is not None
-        bind, plain_bind = self._settings.listeners.bind, self._settings.listeners.mqtt_bind
-        found = [ListenerAddress("http", bind, self._http.port)]
-        for name, listener in self._listeners.items():
-            host = bind if isinstance(listener, TlsListener) else plain_bind
-            found.append(ListenerAddress(name, host, listener.port))
-        return found
+        assert self._http is not None and self._ports is not None
+        http = ListenerAddress("http", self._settings.listeners.bind, self._http.port)
+        return [http, *(ListenerAddress(*each) for each in self._ports.list_addresses())]
