@@ -153,19 +153,9 @@ class Server:
         opened.push_async_callback(store.close)
         opened.push_async_callback(bus.close)
 
-        tenant = await ensure_default_tenant(store, clock)
         users = UserService(store, clock)
-        given = settings.api.admin_password
-        first = await users.ensure_first_administrator(
-            tenant.id, email=settings.api.admin_username, password=None if given is None else given.reveal()
-        )
-        if first is not None and first.generated_password is not None:
-            self.first_administrator = (first.user.email, Secret(first.generated_password))
-        self._server_certificate = certificate = await asyncio.to_thread(
-            load_server_certificate, settings.tls, settings.data_dir
-        )
-        certificate.start_watching()
-        opened.push_async_callback(certificate.stop_watching)
+        await self._ensure_administrator(store, users)
+        certificate = await self._open_certificate(opened)
 
         ingest = Ingest(store, backlog_messages=settings.store.backlog_messages, counters=self._counters)
         self._counters.set_gauge("backlog_messages", lambda: ingest.backlog)
@@ -284,6 +274,25 @@ class Server:
         await self._open_http(opened, create_application(services, device_api), connections)
         opened.callback(self._polls.stop)
         opened.callback(rpc.stop_waiting)  # first of all: requests that wait for a device end with an answer
+
+    async def _ensure_administrator(self, store: SqliteStore, users: UserService) -> None:
+        tenant = await ensure_default_tenant(store, self._clock)
+        settings = self._settings.api
+        given = settings.admin_password
+        first = await users.ensure_first_administrator(
+            tenant.id, email=settings.admin_username, password=None if given is None else given.reveal()
+        )
+        if first is not None and first.generated_password is not None:
+            self.first_administrator = (first.user.email, Secret(first.generated_password))
+
+    async def _open_certificate(self, opened: AsyncExitStack) -> ServerCertificate:
+        settings = self._settings
+        self._server_certificate = certificate = await asyncio.to_thread(
+            load_server_certificate, settings.tls, settings.data_dir
+        )
+        certificate.start_watching()
+        opened.push_async_callback(certificate.stop_watching)
+        return certificate
 
     async def _open_mqtt(
         self,
