@@ -6,14 +6,25 @@ our half is closed, and what the peer still sends is read away until it closes i
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
-from thingpass.servers.connection_services import ConnectionServices
+from thingpass.servers.deadlines import DeadlineWheel
+from thingpass.servers.readiness import Readiness
 from thingpass.tls.endpoint import Endpoint
 
 LASTS_S: Final = 1.0
 """How long a goodbye may take to reach the peer."""
+
+
+class FarewellServices(Protocol):
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop: ...
+    @property
+    def readiness(self) -> Readiness: ...
+    @property
+    def wheel(self) -> DeadlineWheel: ...
 
 
 class Farewell:
@@ -23,7 +34,7 @@ class Farewell:
 
     def __init__(
         self,
-        services: ConnectionServices,
+        services: FarewellServices,
         endpoint: Endpoint,
         on_end: Callable[[str], None],
         *,
