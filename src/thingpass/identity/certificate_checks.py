@@ -87,4 +87,5 @@ def _read(der: bytes) -> Leaf | Fault:
         return Fault(refusals.CERTIFICATE_UNREADABLE, {"problem": error.sentence})
 
 
-_read_and_remember = functools.lru_cache(maxsize=64)(_read)  # a decision asks twice
+_read_and_remember = functools.lru_cache(maxsize=512)(_read)
+"""Who shakes hands reads it, and the decision asks twice; in between others do. A certificate takes 2 kB."""

@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 
 from thingpass.identity import refusals
+from thingpass.identity.certificate_checks import read_leaf
 from thingpass.servers.protocol_refusals import Fault, handshake_fault
 from thingpass.servers.reception import ListenerServices, Reception
 from thingpass.tls.binding import Channel, ChannelFailed, PeerGone, Wants, channel_factory
@@ -94,12 +95,13 @@ class TlsArrival:
 
     def start(self) -> None:
         self._services.wheel.watch(self)
-        self._services.readiness.add_reader(self._fd, self._first_bytes)
+        self._first_bytes()  # they are often there already, and then need not be waited for
 
     def _first_bytes(self) -> None:
         try:
             first = self._sock.recv(1, socket.MSG_PEEK)
         except (BlockingIOError, InterruptedError):
+            self._services.readiness.add_reader(self._fd, self._first_bytes)
             return
         except OSError:
             first = b""
@@ -137,6 +139,8 @@ class TlsArrival:
                     peer_port=self._peer[1],
                 )
                 channel.settle()
+                if self._evidence.chain_der:
+                    read_leaf(self._evidence.chain_der[0])  # here and not on the loop, which finds it read
         except ChannelFailed as error:
             self._failure = error
         except Exception:

@@ -249,9 +249,19 @@ def _direct_is_possible() -> bool:
     names = (
         *("SSL_read", "SSL_write", "SSL_pending", "SSL_shutdown"),
         *("SSL_get_error", "ERR_get_error", "ERR_clear_error"),
+        *("SSL_CTX_set_verify", "X509_STORE_CTX_set_error"),
     )
     lib = getattr(SSL, "_lib", None)
     return lib is not None and hasattr(SSL, "_ffi") and all(hasattr(lib, name) for name in names)
+
+
+def accept_any_certificate(context: SSL.Context) -> None:
+    """Asks clients for a certificate, and accepts whatever they prove to hold the key of, or none."""
+    mode = SSL.VERIFY_PEER | SSL.VERIFY_CLIENT_ONCE
+    # pyOpenSSL's wrapper makes objects of certificate and connection for a callback that looks at neither.
+    context.set_verify(mode, lambda connection, certificate, error, depth, ok: True)
+    if _direct_is_possible():
+        _LIB.SSL_CTX_set_verify(context._context, mode, _accept_any)
 
 
 def was_resumed(connection: SSL.Connection) -> bool:
@@ -282,6 +292,12 @@ if _direct_is_possible():
     _SSL_get_error, _SSL_pending = _LIB.SSL_get_error, _LIB.SSL_pending
     _WANT_READ, _WANT_WRITE = _LIB.SSL_ERROR_WANT_READ, _LIB.SSL_ERROR_WANT_WRITE
     _ZERO_RETURN, _SYSCALL = _LIB.SSL_ERROR_ZERO_RETURN, _LIB.SSL_ERROR_SYSCALL
+
+    @_FFI.callback("int(int, X509_STORE_CTX *)")  # type: ignore[untyped-decorator]  # cffi has no types
+    def _accept_any(ok: int, store_context: object) -> int:
+        _LIB.X509_STORE_CTX_set_error(store_context, 0)  # X509_V_OK
+        return 1
+
     channel_factory = DirectChannel
 else:  # pragma: no cover (the pinned binding has the names; both channels are tested all the same)
     channel_factory = PublicChannel

@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 
 import msgspec
-from cryptography.hazmat.primitives.serialization import Encoding
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 
 from thingpass.tls.binding import was_resumed
 
@@ -58,11 +57,12 @@ def _interned(name: str | None) -> str | None:
 
 
 def _presented_chain(connection: SSL.Connection) -> tuple[bytes, ...]:
-    leaf = connection.get_peer_certificate(as_cryptography=True)
+    # Not as `cryptography`'s objects: those are made by writing DER and reading it again.
+    leaf = connection.get_peer_certificate()
     if leaf is None:
         return ()
-    leaf_der = leaf.public_bytes(Encoding.DER)
-    others = connection.get_peer_cert_chain(as_cryptography=True) or []
+    leaf_der = crypto.dump_certificate(crypto.FILETYPE_ASN1, leaf)
+    others = connection.get_peer_cert_chain() or []
     # On the server's side OpenSSL's chain leaves the peer's own certificate out; tolerate one that does not.
-    rest = [certificate.public_bytes(Encoding.DER) for certificate in others]
+    rest = [crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate) for certificate in others]
     return (leaf_der, *(der for der in rest if der != leaf_der))

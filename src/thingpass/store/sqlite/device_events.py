@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import apsw
 import msgspec
@@ -14,32 +15,35 @@ from thingpass.store.sqlite.part import Part
 _decode_details = msgspec.json.Decoder(dict[str, EventDetail]).decode
 
 
+# One statement for the whole batch: the writer thread runs it without the interpreter's lock. CROSS JOIN
+# keeps the batch outside and in its order.
+_APPEND: Final = """\
+INSERT INTO device_events (device_number, at_ms, kind, sentence, details_json, payload)
+SELECT d.number, c.value ->> 1, c.value ->> 2, c.value ->> 3, c.value ->> 4, unhex(c.value ->> 5)
+FROM json_each(?) c CROSS JOIN devices d ON d.id = c.value ->> 0
+"""
+_TRIM: Final = """\
+DELETE FROM device_events WHERE id IN (
+    SELECT e.id
+    FROM (
+        SELECT d.number AS number, (
+            SELECT k.id FROM device_events k WHERE k.device_number = d.number
+            ORDER BY k.id DESC LIMIT 1 OFFSET ?2
+        ) AS newest_to_go
+        FROM json_each(?1) c CROSS JOIN devices d ON d.id = c.value
+    ) b CROSS JOIN device_events e ON e.device_number = b.number AND e.id <= b.newest_to_go
+)
+"""
+
+
 class DeviceEvents(Part):
     async def append_device_events(self, events: Sequence[DeviceEvent], *, kept: int) -> None:
-        rows = [
-            (
-                event.at_ms,
-                event.kind,
-                event.sentence,
-                msgspec.json.encode(event.details).decode(),
-                event.payload,
-                event.device_id,
-            )
-            for event in events
-        ]
-        devices = [(kept, device_id) for device_id in dict.fromkeys(event.device_id for event in events)]
+        rows = msgspec.json.encode([_row(event) for event in events]).decode()
+        devices = msgspec.json.encode(list({event.device_id for event in events})).decode()
 
         def append(connection: apsw.Connection) -> None:
-            connection.executemany(
-                "INSERT INTO device_events (device_number, at_ms, kind, sentence, details_json, payload)"
-                " SELECT number, ?, ?, ?, ?, ? FROM devices WHERE id = ?",
-                rows,
-            )
-            connection.executemany(
-                "DELETE FROM device_events WHERE id IN (SELECT e.id FROM devices d CROSS JOIN device_events e"
-                " ON e.device_number = d.number WHERE d.id = ?2 ORDER BY e.id DESC LIMIT -1 OFFSET ?1)",
-                devices,
-            )
+            connection.execute(_APPEND, (rows,))
+            connection.execute(_TRIM, (devices, kept))
 
         await self._database.write(append)
 
@@ -79,6 +83,12 @@ class DeviceEvents(Part):
             return connection.changes()
 
         return await self._database.write(remove)
+
+
+def _row(event: DeviceEvent) -> tuple[object, ...]:
+    details_json = msgspec.json.encode(event.details).decode()
+    payload_hex = None if event.payload is None else event.payload.hex()
+    return (event.device_id, event.at_ms, event.kind, event.sentence, details_json, payload_hex)
 
 
 def _read_event(device_id: str, row: Row) -> DeviceEvent:
