@@ -40,6 +40,7 @@ from thingpass.messaging.rate_limiting import RateLimiter
 from thingpass.messaging.rpc import RpcService
 from thingpass.metrics import Counters
 from thingpass.mqtt.session import Limits
+from thingpass.servers.connection_services import ConnectionServices
 from thingpass.servers.deadlines import DeadlineWheel
 from thingpass.servers.device_life import DeviceLife
 from thingpass.servers.device_messages import MessageServices
@@ -48,13 +49,12 @@ from thingpass.servers.gateway_session import GatewayServices
 from thingpass.servers.heap_trimmer import HeapTrimmer, find_malloc_trim
 from thingpass.servers.http_listener import HttpListener
 from thingpass.servers.kept_sessions import KeptSessions
-from thingpass.servers.listeners import TcpListener, TlsListener
-from thingpass.servers.mqtt_connection import ConnectionServices
 from thingpass.servers.mqtt_device_session import ToDevice
 from thingpass.servers.mqtt_reception import MqttConnections, MqttReception, WebSocketReception
+from thingpass.servers.open_ports import OpenPorts
 from thingpass.servers.provisioning_session import ProvisioningDesk
 from thingpass.servers.readiness import make_readiness
-from thingpass.servers.reception import ListenerServices, Reception
+from thingpass.servers.reception import ListenerServices
 from thingpass.servers.server_identity import load_server_certificate
 from thingpass.servers.transport_limits import make_transport_limits
 from thingpass.settings import Secret, Settings
@@ -104,27 +104,27 @@ class Server:
             kept_per_device=settings.identity.refusals_kept_per_device,
         )
         self._server_certificate: ServerCertificate | None = None
-        self._listener_services: ListenerServices
-        self._pool: HandshakePool
-        self._listeners: dict[str, TcpListener] = {}
+        self._ports: OpenPorts | None = None
         self._receptions: dict[str, MqttReception] = {}
         self._http: HttpListener | None = None
         self.first_administrator: tuple[str, Secret] | None = None
 
     @property
     def addresses(self) -> Addresses:
-        assert self._http is not None, "the server is not started"
-        ports = {name: listener.port for name, listener in self._listeners.items()}
+        http, ports = self._http, self._ports
+        assert http is not None and ports is not None, "the server is not started"
+        mqtts_port, https_port = ports.find("mqtts"), ports.find("https")
+        assert mqtts_port is not None
         bind = self._settings.listeners.bind
         host = "127.0.0.1" if bind in ("0.0.0.0", "::") else bind
         return Addresses(
-            http_url=f"http://{host}:{self._http.port}",
+            http_url=f"http://{host}:{http.port}",
             mqtts_host=host,
-            mqtts_port=ports["mqtts"],
-            https_url=f"https://{host}:{ports['https']}" if "https" in ports else None,
-            wss_port=ports.get("wss"),
-            mqtt_port=ports.get("mqtt"),
-            ws_port=ports.get("ws"),
+            mqtts_port=mqtts_port,
+            https_url=None if https_port is None else f"https://{host}:{https_port}",
+            wss_port=ports.find("wss"),
+            mqtt_port=ports.find("mqtt"),
+            ws_port=ports.find("ws"),
         )
 
     @property
@@ -153,19 +153,9 @@ class Server:
         opened.push_async_callback(store.close)
         opened.push_async_callback(bus.close)
 
-        tenant = await ensure_default_tenant(store, clock)
         users = UserService(store, clock)
-        given = settings.api.admin_password
-        first = await users.ensure_first_administrator(
-            tenant.id, email=settings.api.admin_username, password=None if given is None else given.reveal()
-        )
-        if first is not None and first.generated_password is not None:
-            self.first_administrator = (first.user.email, Secret(first.generated_password))
-        self._server_certificate = certificate = await asyncio.to_thread(
-            load_server_certificate, settings.tls, settings.data_dir
-        )
-        certificate.start_watching()
-        opened.push_async_callback(certificate.stop_watching)
+        await self._ensure_administrator(store, users)
+        certificate = await self._open_certificate(opened)
 
         ingest = Ingest(store, backlog_messages=settings.store.backlog_messages, counters=self._counters)
         self._counters.set_gauge("backlog_messages", lambda: ingest.backlog)
@@ -285,6 +275,25 @@ class Server:
         opened.callback(self._polls.stop)
         opened.callback(rpc.stop_waiting)  # first of all: requests that wait for a device end with an answer
 
+    async def _ensure_administrator(self, store: SqliteStore, users: UserService) -> None:
+        tenant = await ensure_default_tenant(store, self._clock)
+        settings = self._settings.api
+        given = settings.admin_password
+        first = await users.ensure_first_administrator(
+            tenant.id, email=settings.admin_username, password=None if given is None else given.reveal()
+        )
+        if first is not None and first.generated_password is not None:
+            self.first_administrator = (first.user.email, Secret(first.generated_password))
+
+    async def _open_certificate(self, opened: AsyncExitStack) -> ServerCertificate:
+        settings = self._settings
+        self._server_certificate = certificate = await asyncio.to_thread(
+            load_server_certificate, settings.tls, settings.data_dir
+        )
+        certificate.start_watching()
+        opened.push_async_callback(certificate.stop_watching)
+        return certificate
+
     async def _open_mqtt(
         self,
         opened: AsyncExitStack,
@@ -353,7 +362,7 @@ class Server:
             maximum_keep_alive_s=settings.mqtt.maximum_keep_alive_s,
             open_connections=self._mqtt_connections.of("https"),
         )
-        self._listener_services = ListenerServices(
+        listener_services = ListenerServices(
             loop=loop,
             readiness=readiness,
             wheel=wheel,
@@ -361,6 +370,7 @@ class Server:
             counters=self._counters,
             clock=self._clock,
         )
+        self._ports = ports = OpenPorts(listener_services, settings, self._server_certificate, pool)
         opened.push_async_callback(self._drain)
         listeners = settings.listeners
         for name, port, is_tls, kind in (
@@ -375,8 +385,7 @@ class Server:
                     own, connections=self._mqtt_connections, max_connections=settings.mqtt.max_connections
                 )
                 self._receptions[name] = reception
-                self._listen(opened, name, port, reception, pool if is_tls else None)
-        self._pool = pool
+                opened.callback(ports.open(name, port, reception, with_tls=is_tls).stop_accepting)
         self._counters.refused = self._refusal_log.counts
         gauges = self._counters.set_gauge
         gauges("connections_open", lambda: len(self._mqtt_connections))
@@ -384,7 +393,7 @@ class Server:
         gauges("devices_connected", lambda: len(self._presence))
         gauges("device_requests_waiting", lambda: len(self._polls))
         gauges("sessions_kept", lambda: len(kept_sessions))
-        gauges("handshakes_in_progress", self._handshakes_in_progress)
+        gauges("handshakes_in_progress", ports.handshakes_in_progress)
         return services
 
     async def _open_http(
@@ -397,38 +406,9 @@ class Server:
         await self._http.start()
         opened.push_async_callback(self._http.stop)
         if listeners.https_port is not None:
-            self._listen(opened, "https", listeners.https_port, self._http, self._pool)
-
-    def _listen(
-        self,
-        opened: AsyncExitStack,
-        name: str,
-        port: int,
-        reception: Reception,
-        pool: HandshakePool | None,
-    ) -> None:
-        """Opens one listener; with TLS when there is a pool for its handshakes."""
-        settings, services = self._settings, self._listener_services
-        listener: TcpListener
-        if pool is None:
-            bind = settings.listeners.mqtt_bind
-            listener = TcpListener(services, name, reception, bind=bind, port=port)
-        else:
-            assert self._server_certificate is not None
-            listener = TlsListener(
-                services,
-                name,
-                reception,
-                bind=settings.listeners.bind,
-                port=port,
-                server_certificate=self._server_certificate,
-                pool=pool,
-                handshake_timeout_s=settings.tls.handshake_timeout_s,
-                max_handshakes=settings.tls.max_handshakes,
-            )
-        listener.start()
-        opened.callback(listener.stop_accepting)
-        self._listeners[name] = listener
+            assert self._ports is not None
+            listener = self._ports.open("https", listeners.https_port, self._http, with_tls=True)
+            opened.callback(listener.stop_accepting)
 
     async def _drain(self) -> None:
         await asyncio.gather(*(each.drain(timeout_s=DRAIN_S) for each in self._receptions.values()))
@@ -437,13 +417,9 @@ class Server:
         counts: dict[str, float] = {name: len(each) for name, each in self._receptions.items()}
         if self._http is not None:
             counts["http"] = self._http.open_connections
-            if "https" in self._listeners:
+            if self._ports is not None and self._ports.find("https") is not None:
                 counts["https"] = self._http.open_tls_connections
         return counts
-
-    def _handshakes_in_progress(self) -> int:
-        tls = (each for each in self._listeners.values() if isinstance(each, TlsListener))
-        return sum(listener.handshakes_in_progress for listener in tls)
 
     def _end_connections_on_news(self) -> None:
         """What a device proved itself with is gone: so is its connection (device API reference, 4)."""
@@ -455,10 +431,6 @@ class Server:
         self._bus.subscribe(DeviceRemoved, lambda m: end(m.device_id, CLOSE_DEVICE_REMOVED))
 
     def _listener_addresses(self) -> list[ListenerAddress]:
-        assert self._http is not None
-        bind, plain_bind = self._settings.listeners.bind, self._settings.listeners.mqtt_bind
-        found = [ListenerAddress("http", bind, self._http.port)]
-        for name, listener in self._listeners.items():
-            host = bind if isinstance(listener, TlsListener) else plain_bind
-            found.append(ListenerAddress(name, host, listener.port))
-        return found
+        assert self._http is not None and self._ports is not None
+        http = ListenerAddress("http", self._settings.listeners.bind, self._http.port)
+        return [http, *(ListenerAddress(*each) for each in self._ports.list_addresses())]

@@ -1,4 +1,4 @@
-"""Devices behind gateways: which device is a gateway, and for which devices it may speak.
+"""Devices behind gateways: for which devices a gateway may speak, and how they are found or made.
 
 Device API reference, 2.11. A gateway names devices of its own tenant; what it names and nobody knows is made.
 An existing device keeps its profile and its customer. ThingsBoard notes who made a device as a relation; here
@@ -14,7 +14,6 @@ import msgspec
 from thingpass.devices.devices import DeviceService
 from thingpass.devices.texts import check_text
 from thingpass.errors import AlreadyExists, Forbidden, Invalid, NotFound, ThingpassError
-from thingpass.messaging.rate_limiting import is_gateway as is_gateway
 from thingpass.store.rows import Device
 
 LAST_GATEWAY: Final = "lastConnectedGateway"

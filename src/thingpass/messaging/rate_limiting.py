@@ -17,6 +17,7 @@ from typing import Final
 
 import msgspec
 
+from thingpass.messaging.gateway_mark import is_gateway
 from thingpass.rate_limits import Meter, RateLimit
 from thingpass.store.rows import Device
 
@@ -199,17 +200,3 @@ class RateLimiter:
             if meters is not new and not meters.is_needed(now):
                 del kept[device_id]
         self._sweep_above = max(SWEEP_ABOVE, 2 * len(kept))
-
-
-class _AdditionalInfo(msgspec.Struct):
-    gateway: object = None
-
-
-def is_gateway(device: Device) -> bool:
-    """ThingsBoard's mark of a gateway, `{"gateway": true}` in the device's additional info."""
-    if device.additional_info_json is None or "gateway" not in device.additional_info_json:
-        return False
-    try:
-        return msgspec.json.decode(device.additional_info_json, type=_AdditionalInfo).gateway is True
-    except msgspec.MsgspecError:
-        return False

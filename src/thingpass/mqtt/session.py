@@ -10,22 +10,24 @@ and 2 is answered by one `acknowledge`, every SubscribeRequested by `grant`, eve
 `confirm_unsubscribe`. Once `closing` is true the caller sends `data_to_send()` and closes the connection;
 verbs that come later (a commit that ended, a decision that took long) do nothing.
 
-What may come when is `transitions.py`; cutting the stream, `framing.py`; form, `decoding.py`; which
-identifiers fit, `inflight.py` and `outbound.py`; what goes out, `outbox.py`. A session whose client asked for
-it (`session_expiry_interval` above 0) leaves `state_to_keep()`; given to `accept` of a later connection of
-the same client, it goes on there.
+What may come when is `transitions.py`; cutting the stream, `framing.py`; form, `decoding.py`; what CONNECT
+asks for, `connecting.py`; which identifiers fit, `inflight.py` and `outbound.py`; messages to the client,
+`deliveries.py`; what goes out, `outbox.py`. A session whose client asked for it (`session_expiry_interval`
+above 0) leaves `state_to_keep()`; given to `accept` of a later connection of the same client, it goes on
+there.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
+from thingpass.mqtt.connecting import check_connect, connack_properties, send_maximum, session_expiry_s
 from thingpass.mqtt.data_types import Cursor
 from thingpass.mqtt.decoding import decode_body, decode_connect, decode_protocol
+from thingpass.mqtt.deliveries import Deliveries
 from thingpass.mqtt.errors import MqttError, ProtocolViolation, TimedOut, WrongState
 from thingpass.mqtt.events import (
     ConnectReceived,
@@ -40,7 +42,7 @@ from thingpass.mqtt.events import (
 )
 from thingpass.mqtt.framing import Framing
 from thingpass.mqtt.inflight import Arrival, InboundMessages
-from thingpass.mqtt.outbound import OutboundMessages, Outgoing
+from thingpass.mqtt.outbound import OutboundMessages
 from thingpass.mqtt.outbox import Outbox
 from thingpass.mqtt.packets import (
     ConnAck,
@@ -61,7 +63,7 @@ from thingpass.mqtt.packets import (
     Will,
 )
 from thingpass.mqtt.plain_messages import read_plain_messages
-from thingpass.mqtt.properties import NO_PROPERTIES, Properties
+from thingpass.mqtt.properties import Properties
 from thingpass.mqtt.reason_codes import REASON_BY_CODE, PacketType, ReasonCode, permitted
 from thingpass.mqtt.session_state import SessionState
 from thingpass.mqtt.subscription_identifiers import SubscriptionIdentifiers
@@ -97,14 +99,14 @@ class Session:
 
     __slots__ = (
         "_asked_to_outlive",
+        "_deliveries",
         "_framing",
         "_heard_at",
         "_inbound",
         "_is_mqtt5",
-        "_outbound",
         "_outbox",
+        "_send_maximum",
         "_silence_allowed_s",
-        "_subscription_identifiers",
         "_topic_aliases",
         "_waiting",
         "connect",
@@ -133,11 +135,11 @@ class Session:
         self._heard_at = now
         self._silence_allowed_s: float | None = limits.connect_timeout_s
         self._inbound = InboundMessages()
-        self._outbound = OutboundMessages(limits.send_maximum)
+        self._send_maximum = limits.send_maximum
+        self._deliveries: Deliveries | None = None  # from the first message to the client on
         # Seconds that the caller should keep `state_to_keep()` after the connection has ended; 0: not at all.
         self.session_expiry_interval = 0
         self._topic_aliases: TopicAliases | None = None
-        self._subscription_identifiers: SubscriptionIdentifiers | None = None
 
     @property
     def closing(self) -> bool:
@@ -157,7 +159,8 @@ class Session:
     @property
     def send_quota(self) -> int:
         """How many more messages of QoS 1 and 2 the client takes now; further ones wait here."""
-        return self._outbound.quota
+        deliveries = self._deliveries
+        return self._send_maximum if deliveries is None else deliveries.outbound.quota
 
     # --- feed ---
 
@@ -251,33 +254,10 @@ class Session:
         if version is _MQTT_5:
             self._is_mqtt5 = True
             self._inbound.maximum = self.limits.receive_maximum
-            if connect.properties is not None:
-                self._on_connect_properties(connect.properties)
-        elif not connect.client_id and (version is _MQTT_3_1 or not connect.clean_start):
-            # Deviates: MQTT 3.1 allows no more than 23 characters either, but clients in the field send more.
-            raise ProtocolViolation(
-                "an empty client identifier without a clean session",
-                statement="MQTT-3.1.3-8 of 3.1.1",
-                reason_code=ReasonCode.CLIENT_IDENTIFIER_NOT_VALID,
-            )
-        elif (
-            not connect.clean_start
-        ):  # 3.1.1 3.1.2.4: it knows no expiry, so the session is kept for the longest
-            self.session_expiry_interval = self.limits.session_expiry_maximum
+        check_connect(connect)
+        self.session_expiry_interval = session_expiry_s(connect, self.limits)
+        self._send_maximum = send_maximum(connect, self.limits)
         return ConnectReceived(connect)
-
-    def _on_connect_properties(self, properties: Properties) -> None:
-        if properties.receive_maximum is not None:  # MQTT5 3.1.2.11.3
-            self._outbound.maximum = min(properties.receive_maximum, self.limits.send_maximum)
-        self.session_expiry_interval = min(
-            properties.session_expiry_interval or 0, self.limits.session_expiry_maximum
-        )
-        if properties.authentication_method is not None:
-            raise ProtocolViolation(
-                "CONNECT asks for enhanced authentication, which is not spoken here",
-                statement="MQTT-4.12.0-1",
-                reason_code=ReasonCode.BAD_AUTHENTICATION_METHOD,
-            )
 
     def _on_publish(self, packet: Publish) -> Event | None:
         topic = packet.topic
@@ -309,17 +289,15 @@ class Session:
         return self._delivery_ended(packet.packet_id, ReasonCode.SUCCESS, PacketType.PUBCOMP)
 
     def _delivery_ended(self, packet_id: int, reason_code: int, packet_type: PacketType) -> Event | None:
-        if not self._outbound.acknowledged(packet_id, packet_type):
+        if not self._make_deliveries().ended(packet_id, packet_type, self._heard_at):
             return None
-        if self._outbound.waiting:
-            self._send_waiting()
         return DeliveryAcknowledged(packet_id, reason_code)
 
     def _on_pubrec(self, packet: PubRec) -> Event | None:
         packet_id = packet.packet_id
         if packet.reason_code >= ReasonCode.UNSPECIFIED_ERROR:  # MQTT5 4.3.3: the refusal ends the delivery
             return self._delivery_ended(packet_id, packet.reason_code, PacketType.PUBREC)
-        self._outbox.send(PubRel(packet_id, self._outbound.received(packet_id)))
+        self._make_deliveries().received(packet_id)
         return None
 
     def _on_pubrel(self, packet: PubRel) -> Event | None:
@@ -333,10 +311,9 @@ class Session:
                     raise ProtocolViolation(
                         "a shared subscription", reason_code=ReasonCode.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED
                     )
-            if packet.properties is not None and packet.properties.subscription_identifier:
-                self._subscription_identifiers = self._subscription_identifiers or SubscriptionIdentifiers()
-            if self._subscription_identifiers is not None:
-                self._subscription_identifiers.requested(packet)
+            numbered = packet.properties is not None and bool(packet.properties.subscription_identifier)
+            if numbered or self._subscription_identifiers is not None:
+                self._make_deliveries().subscription_requested(packet)
         return SubscribeRequested(packet.packet_id, packet.subscriptions, packet.properties)
 
     def _on_unsubscribe(self, packet: Unsubscribe) -> Event | None:
@@ -392,7 +369,13 @@ class Session:
                 raise WrongState("accept of an empty client identifier without assigning one")
             if server_keep_alive is not None:
                 keep_alive = server_keep_alive
-            properties = self._connack_properties(connect, assigned_client_id, server_keep_alive)
+            properties = connack_properties(
+                connect,
+                self.limits,
+                session_expiry_s=self.session_expiry_interval,
+                assigned_client_id=assigned_client_id,
+                server_keep_alive=server_keep_alive,
+            )
         # MQTT5 3.2.2 [MQTT-3.2.2-2], [MQTT-3.2.2-3]; MQTT 3.1 has no such flag
         present = resumed is not None and self.protocol_version is not _MQTT_3_1
         if not self._outbox.send(ConnAck(present, ReasonCode.SUCCESS, properties)):
@@ -412,43 +395,31 @@ class Session:
         if resumed is not None:
             self._resume(resumed)
         if self.session_expiry_interval:
-            self._outbound.keep()
+            self._make_deliveries().outbound.keep()
         return self.receive(b"", now)
 
     def _resume(self, state: SessionState) -> None:
-        releases = state.outbound.start_again(self._outbound.maximum)
-        self._outbound = state.outbound
+        self._deliveries = deliveries = self._deliver_by(state.outbound)
+        deliveries.subscription_identifiers = state.subscription_identifiers
         self._inbound.restore(state.received)
-        self._subscription_identifiers = state.subscription_identifiers
-        for packet_id in releases:
-            self._outbox.send(PubRel(packet_id))
-        self._send_waiting()
+        deliveries.go_on(self._send_maximum, self._heard_at)
 
     def state_to_keep(self) -> SessionState:
         """What the client's next connection goes on with; this session must not be used any more."""
-        return SessionState(self._outbound, self._inbound.received(), self._subscription_identifiers)
+        outbound = self._make_deliveries().outbound
+        return SessionState(outbound, self._inbound.received(), self._subscription_identifiers)
 
-    def _connack_properties(
-        self, connect: Connect, assigned_client_id: str | None, server_keep_alive: int | None
-    ) -> Properties:
-        limits = self.limits
-        asked = connect.properties
-        # Maximum QoS is left out, which says 2. So is Retain Available, which says 1: this is no broker and
-        # the flag has no effect, but stock clients that set it must not fail over it.
-        return Properties(
-            # Said only where it is not what was asked for. MQTT5 3.2.2.3.2
-            session_expiry_interval=(
-                self.session_expiry_interval
-                if asked is not None and (asked.session_expiry_interval or 0) != self.session_expiry_interval
-                else None
-            ),
-            receive_maximum=limits.receive_maximum,
-            maximum_packet_size=limits.maximum_packet_size,
-            assigned_client_identifier=None if connect.client_id else assigned_client_id,
-            topic_alias_maximum=limits.topic_alias_maximum or None,
-            shared_subscription_available=0,
-            server_keep_alive=server_keep_alive,
-        )
+    @property
+    def _subscription_identifiers(self) -> SubscriptionIdentifiers | None:
+        return None if self._deliveries is None else self._deliveries.subscription_identifiers
+
+    def _make_deliveries(self) -> Deliveries:
+        if self._deliveries is None:
+            self._deliveries = self._deliver_by(OutboundMessages(self._send_maximum))
+        return self._deliveries
+
+    def _deliver_by(self, outbound: OutboundMessages) -> Deliveries:
+        return Deliveries(self._outbox, outbound, is_mqtt5=self._is_mqtt5)
 
     def refuse(self, *, mqtt5: int, mqtt3: int, reason_string: str | None = None) -> None:
         """Answer CONNECT with the reason code of the client's version, then close.
@@ -514,24 +485,15 @@ class Session:
         """
         if self.state is not _OPEN or (qos and self.backed_up):
             return None
-        packet_id = self._outbound.new_id() if qos else 0
-        if packet_id is None:
-            return None
-        if self._subscription_identifiers is not None:
-            identifiers = self._subscription_identifiers.identifiers_for(topic)
-            if identifiers:
-                properties = msgspec.structs.replace(
-                    properties or NO_PROPERTIES, subscription_identifier=identifiers
-                )
-        publish = Publish(False, qos, retain, topic, packet_id, properties, payload)
-        message = Outgoing(publish, expires_at)
-        if qos and (self._outbound.waiting or self._outbound.quota <= 0):
-            if not self._outbox.fits(publish):
-                return None
-            self._outbound.wait(message)
-        elif not self._send_message(message, self._heard_at if now is None else now):
-            return None
-        return packet_id
+        return self._make_deliveries().publish(
+            topic,
+            payload,
+            qos,
+            retain=retain,
+            properties=properties,
+            expires_at=expires_at,
+            now=self._heard_at if now is None else now,
+        )
 
     def begin_publish(self, topic: str, size: int, qos: int) -> bytes | None:
         """The beginning of a message whose payload of `size` bytes the caller sends itself.
@@ -540,49 +502,16 @@ class Session:
         It cannot be sent again, so QoS 1 and 2 are only for a session that ends with its connection. None:
         the client's Receive Maximum is used up, or the message is larger than it takes, or than any packet.
         """
-        if self.state is not _OPEN or (qos and self._outbound.quota <= 0):
+        if self.state is not _OPEN:
             return None
-        packet_id = self._outbound.new_id() if qos else 0
-        if packet_id is None:
-            return None
-        properties = None
-        if self._subscription_identifiers is not None:
-            identifiers = self._subscription_identifiers.identifiers_for(topic)
-            properties = Properties(subscription_identifier=identifiers) if identifiers else None
-        publish = Publish(False, qos, False, topic, packet_id, properties, b"")
-        head = self._outbox.head_of(publish, size)
-        if head is not None and qos:
-            self._outbound.sent(Outgoing(publish, None))
-        return head
+        return self._make_deliveries().begin_publish(topic, size, qos)
 
     @property
     def backed_up(self) -> bool:
         """Whether so much waits for the client, or for its answer, that `publish` takes no more."""
-        outbound = self._outbound
-        return (
-            outbound.waiting >= self.limits.waiting_maximum
-            or outbound.bytes_held >= self.limits.held_bytes_maximum
-        )
-
-    def _send_message(self, message: Outgoing, now: float) -> bool:
-        publish = message.publish
-        if message.expires_at is not None and self._is_mqtt5:  # MQTT5 3.3.2.3.3
-            left = max(1, math.ceil(message.expires_at - now))
-            properties = msgspec.structs.replace(
-                publish.properties or NO_PROPERTIES, message_expiry_interval=left
-            )
-            publish = msgspec.structs.replace(publish, properties=properties)
-        if not self._outbox.send(publish):
-            return False
-        if publish.qos:
-            self._outbound.sent(message)
-        return True
-
-    def _send_waiting(self) -> None:
-        while (message := self._outbound.next_to_send(self._heard_at)) is not None:
-            # Too large can only be what another connection's client would have taken: it counts as sent and
-            # acknowledged [MQTT-3.1.2-25].
-            self._send_message(message, self._heard_at)
+        limits, outbound = self.limits, None if self._deliveries is None else self._deliveries.outbound
+        waiting, held = (0, 0) if outbound is None else (outbound.waiting, outbound.bytes_held)
+        return waiting >= limits.waiting_maximum or held >= limits.held_bytes_maximum
 
     def grant(self, packet_id: int, reason_codes: Sequence[int]) -> None:
         """Answer SubscribeRequested.

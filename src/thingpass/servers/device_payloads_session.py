@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from thingpass.messaging.rate_limiting import ScopeLimits, TransportLimits, is_gateway
+from thingpass.messaging.gateway_mark import is_gateway
+from thingpass.messaging.rate_limiting import ScopeLimits, TransportLimits
 from thingpass.rate_limits import RateLimit
 from thingpass.store.rows import Device
 

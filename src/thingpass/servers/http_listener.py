@@ -12,11 +12,11 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp
 
+from thingpass.servers.connection_services import ConnectionServices
 from thingpass.servers.endpoint_transport import EndpointTransport
 from thingpass.servers.http_protocol import HttpBounds, HttpProtocol
 from thingpass.servers.listeners import listening_socket
 from thingpass.servers.misplaced import HTTPS_PORT
-from thingpass.servers.mqtt_connection import ConnectionServices
 from thingpass.servers.mqtt_reception import refuse_without_tls
 from thingpass.servers.protocol_refusals import Fault
 from thingpass.settings import HttpSettings

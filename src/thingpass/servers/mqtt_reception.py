@@ -8,8 +8,9 @@ import socket
 from collections.abc import Collection, Iterator
 from typing import Final
 
+from thingpass.servers.connection_services import ConnectionServices
 from thingpass.servers.misplaced import MQTT_PORT, WEBSOCKET_PORT, Misplaced
-from thingpass.servers.mqtt_connection import ConnectionServices, MqttConnection
+from thingpass.servers.mqtt_connection import MqttConnection
 from thingpass.servers.websocket_arrival import WebSocketArrival
 from thingpass.tls.endpoint import ByteChannel, Endpoint, PlainChannel
 from thingpass.tls.evidence import Evidence

@@ -16,8 +16,10 @@ from websockets.http11 import Request
 
 from thingpass.identity import refusals
 from thingpass.identity.refusals import Refusal
+from thingpass.servers.connection_services import ConnectionServices
+from thingpass.servers.farewell import Farewell
 from thingpass.servers.misplaced import http_answer
-from thingpass.servers.mqtt_connection import LINGER_S, ConnectionServices, MqttConnection
+from thingpass.servers.mqtt_connection import MqttConnection
 from thingpass.servers.websocket_channel import SUBPROTOCOLS, WebSocketEndpoint, make_protocol
 from thingpass.tls.binding import ChannelFailed
 from thingpass.tls.endpoint import ByteChannel, Endpoint
@@ -49,7 +51,7 @@ class WebSocketArrival:
         "_closed",
         "_endpoint",
         "_evidence",
-        "_linger_until",
+        "_farewell",
         "_on_end",
         "_protocol",
         "_received",
@@ -77,7 +79,7 @@ class WebSocketArrival:
         self._protocol = make_protocol(services.limits.maximum_packet_size)
         self._received = 0
         self._began = services.loop.time()
-        self._linger_until: float | None = None
+        self._farewell: Farewell | None = None
         self._closed = False
         self.wheel_slot = 0
 
@@ -87,11 +89,7 @@ class WebSocketArrival:
 
     def _ready(self) -> None:
         try:
-            if self._linger_until is not None:
-                if not self._endpoint.discard():
-                    self._close()
-            else:
-                self._read()
+            self._read()
         except ChannelFailed:
             self._close()
         except Exception:
@@ -146,13 +144,11 @@ class WebSocketArrival:
         connection.start()
 
     def _refuse(self, answer: bytes, seen: str) -> None:
-        """Answers, closes our half, and reads the rest away, so that the answer is not lost by a reset."""
+        """Answers, and sees to it that the answer arrives."""
         self._record(refusals.WEBSOCKET_HANDSHAKE_INVALID, {"seen": f"{seen}."})
         self._endpoint.write(answer)
-        self._endpoint.finish()
-        self._linger_until = self._services.loop.time() + LINGER_S
         self._services.wheel.forget(self)
-        self._services.wheel.watch(self)
+        self._farewell = Farewell(self._services, self._endpoint, self._gone)
 
     def _record(self, refusal: Refusal, seen: dict[str, str] | None = None) -> None:
         self._services.refusal_log.record(
@@ -167,14 +163,13 @@ class WebSocketArrival:
     # The wheel asks
 
     def deadline(self) -> float | None:
-        if self._closed:
+        if self._closed or self._farewell is not None:
             return None
-        return self._linger_until or self._began + self._services.limits.connect_timeout_s
+        return self._began + self._services.limits.connect_timeout_s
 
     def overdue(self, now: float) -> None:
-        if self._linger_until is None:
-            limit = {"limit": f"{self._services.limits.connect_timeout_s:g} s"}
-            self._record(refusals.CONNECT_TOOK_TOO_LONG, limit)
+        limit = {"limit": f"{self._services.limits.connect_timeout_s:g} s"}
+        self._record(refusals.CONNECT_TOOK_TOO_LONG, limit)
         self._close()
 
     def close_now(self) -> None:
@@ -183,9 +178,16 @@ class WebSocketArrival:
     def _close(self) -> None:
         if self._closed:
             return
+        if self._farewell is not None:
+            self._farewell.end("the server stops, or reading failed")
+            return
         self._services.readiness.remove_reader(self._sock.fileno())
         self._end()
         self._endpoint.close()
+
+    def _gone(self, why: str) -> None:
+        self._farewell = None
+        self._end()
 
     def _end(self) -> None:
         self._closed = True

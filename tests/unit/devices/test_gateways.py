@@ -11,9 +11,10 @@ from tests.unit.identity.examples import NOW_MS
 from thingpass.bus.local import LocalBus
 from thingpass.clock import ManualClock
 from thingpass.devices.devices import DeviceService
-from thingpass.devices.gateways import GatewayDevices, is_gateway, overwrites_activity
+from thingpass.devices.gateways import GatewayDevices, overwrites_activity
 from thingpass.devices.tenants import new_profile
 from thingpass.errors import Forbidden, Invalid
+from thingpass.messaging.gateway_mark import is_gateway
 from thingpass.store.rows import Device, Tenant
 from thingpass.store.sqlite.store import SqliteStore
 

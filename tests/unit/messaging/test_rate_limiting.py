@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from thingpass.messaging import rate_limiting
-from thingpass.messaging.rate_limiting import RateLimiter, ScopeLimits, TransportLimits, is_gateway
+from thingpass.messaging.gateway_mark import is_gateway
+from thingpass.messaging.rate_limiting import RateLimiter, ScopeLimits, TransportLimits
 from thingpass.rate_limits import parse_rate_limit
 from thingpass.store.rows import Device
 
