@@ -292,6 +292,16 @@ class TestCustomersUser:
         new = await acme.client.post("/api/device", json={"name": "New"})
         assert_error(new, 403, 20, NO_PERMISSION)
 
+    async def test_own_device_cannot_be_made_a_gateway(self, api: Api, acme: Clerk) -> None:
+        """A gateway may write for devices that are nobody's, which the customer does not even see."""
+        device = (await acme.client.get(f"/api/device/{acme.device_id}")).json()
+        gateway = {**device, "additionalInfo": {"gateway": True}}
+        answer = await acme.client.post("/api/device", json=gateway)
+        assert "Only a tenant administrator" in str(assert_error(answer, 403, 20)["message"])
+        made = (await api.admin.post("/api/device", json=gateway)).json()
+        renamed = await acme.client.post("/api/device", json={**made, "label": "Hall"})  # it is one already
+        assert (renamed.status_code, renamed.json()["additionalInfo"]) == (200, {"gateway": True})
+
     async def test_others_cannot_be_changed(self, api: Api, acme: Clerk, zeta: Clerk) -> None:
         device = (await api.admin.get(f"/api/device/{zeta.device_id}")).json()
         answer = await acme.client.post("/api/device", json={**device, "label": "mine"})
