@@ -194,7 +194,6 @@ async def test_password_is_not_changed(api: Api, user: httpx.AsyncClient, body, 
 
 
 async def test_disabled_user_gets_no_further(api: Api, user, tokens):
-    import msgspec
 
     stored = await api.services.store.find_user_by_email(ADMINISTRATOR)
     assert stored is not None
