@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import uuid
 
 import pytest
 import structlog
@@ -40,6 +41,18 @@ def test_one_device_gets_a_few_lines_a_minute_and_the_rest_is_counted() -> None:
     assert "held_back" not in (bench.write("message.rejected", device="a") or {})
 
 
+def test_line_that_would_not_come_need_not_be_made() -> None:
+    bench = Bench()
+    held_back = bench.processor.holds_back
+    assert not held_back("message.rejected", "a")
+    bench.flood(LINES_OF_ONE, device="a")
+    assert held_back("message.rejected", "a")
+    assert not held_back("message.rejected", "b")
+    bench.clock.advance(60)
+    assert not held_back("message.rejected", "a")
+    assert (bench.write("message.rejected", device="a") or {})["held_back"] == 1
+
+
 def test_a_fleet_gets_no_line_for_each_device() -> None:
     bench = Bench()
     lines = sum(bench.flood(1, device=str(number)) for number in range(5 * MOST_REMEMBERED))
@@ -55,9 +68,10 @@ def test_it_is_in_the_way_of_every_line() -> None:
     stream = io.StringIO()
     configure_logging(LogSettings(format="json"), stream=stream)
     try:
+        name = str(uuid.uuid4())
         log = structlog.get_logger("thingpass.test")
         for _ in range(100):
-            log.info("message.rejected", device="a", problem="x")
+            log.info("message.rejected", device=name, problem="x")
         lines = [json.loads(line) for line in stream.getvalue().splitlines()]
         assert [line["event"] for line in lines] == ["message.rejected"] * LINES_OF_ONE
     finally:

@@ -24,6 +24,7 @@ from thingpass.identity.authentication import Authentication
 from thingpass.identity.decisions import Allowed, ConnectAttempt, Refused
 from thingpass.identity.refusal_log import RefusalLog
 from thingpass.identity.refusals import RATE_LIMIT_EXCEEDED, STORE_UNAVAILABLE
+from thingpass.log_floods import FLOODS
 from thingpass.messaging.presence import (
     CLOSE_CREDENTIALS_CHANGED,
     CLOSE_DEVICE_REMOVED,
@@ -572,9 +573,9 @@ class MqttConnection:
         Unless the profile says that they are not: MQTT 3 then gets its acknowledgement and hears nothing.
         """
         self.messages.counters.messages_rejected += 1
-        log.info(
-            "message.rejected", device=self._device_name, topic=message.topic[:100], problem=error.sentence
-        )
+        name, topic = self._device_name, message.topic[:100]
+        if not FLOODS.holds_back("message.rejected", name):
+            log.info("message.rejected", device=name, topic=topic, problem=error.sentence)
         if message.packet_id and (self.speaks_mqtt5 or self.transport.acknowledges_bad_payloads):
             self._session.acknowledge(message.packet_id, ReasonCode.PAYLOAD_FORMAT_INVALID, error.sentence)
         else:
