@@ -17,6 +17,7 @@ from typing import TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from thingpass.log_floods import FLOODS
 from thingpass.setting_kinds import MASK, Secret
 from thingpass.settings import LogSettings
 
@@ -68,6 +69,7 @@ def configure_logging(settings: LogSettings, *, stream: TextIO | None = None) ->
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
+            FLOODS,
             structlog.stdlib.PositionalArgumentsFormatter(),
             *shared,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,

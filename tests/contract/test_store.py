@@ -301,13 +301,28 @@ class TestUsers:
 
     async def test_user_is_changed(self, registry: Registry, user: User) -> None:
         await registry.store.add_user(user)
-        changed = msgspec.structs.replace(user, password_hash="$argon2id$new", enabled=False, first_name="A")
+        changed = msgspec.structs.replace(user, email="b@example.org", first_name="A", phone="1")
         await registry.store.update_user(changed)
         assert await registry.store.find_user(user.id) == changed
+
+    async def test_password_and_permission_are_set_by_themselves(
+        self, registry: Registry, user: User
+    ) -> None:
+        await registry.store.add_user(user)
+        await registry.store.set_user_password(user.id, "$argon2id$new")
+        await registry.store.set_user_enabled(user.id, False)
+        await registry.store.update_user(msgspec.structs.replace(user, first_name="A"))  # read before
+        assert await registry.store.find_user(user.id) == msgspec.structs.replace(
+            user, password_hash="$argon2id$new", enabled=False, first_name="A"
+        )
 
     async def test_unknown_user_is_not_changed(self, registry: Registry, user: User) -> None:
         with pytest.raises(NotFound):
             await registry.store.update_user(user)
+        with pytest.raises(NotFound):
+            await registry.store.set_user_password(user.id, "x")
+        with pytest.raises(NotFound):
+            await registry.store.set_user_enabled(user.id, False)
 
     async def users(self, registry: Registry, **arguments: object) -> tuple[list[str], int]:
         page = await registry.store.list_users(registry.tenant.id, **{"limit": 10, **arguments})

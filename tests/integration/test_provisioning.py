@@ -29,6 +29,7 @@ from tests.raw_mqtt import (
 )
 from tests.running_server import RunningServer, start_server
 from thingpass.devices.provisioning import FAILURES_PER_ADDRESS
+from thingpass.log_floods import LINES_OF_ONE
 from thingpass.proto3.types import message_type
 from thingpass.servers.protobuf_provisioning import SCHEMA
 from thingpass.store.rows import PROVISION_ALLOW_CREATE, PROVISION_CHECK
@@ -253,6 +254,15 @@ class TestBadInput:
             with open_provisioning(server, 4) as client:
                 client.send(publish(payload, topic=REQUEST, qos=qos, version=4))
                 assert client.is_closed_by_server()
+
+    def test_strangers_cannot_fill_the_log(self, server: RunningServer) -> None:
+        lines_before = len(server.log().splitlines())
+        for _ in range(3):
+            with open_provisioning(server) as client:
+                client.send(*[publish(b"x", topic=REQUEST)] * 90, PINGREQ)
+                while client.read_packet() != PINGRESP:
+                    pass
+        assert len(server.log().splitlines()) <= lines_before + LINES_OF_ONE
 
     @pytest.mark.parametrize(
         "payload",

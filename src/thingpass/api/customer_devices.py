@@ -16,7 +16,7 @@ from thingpass.api.answers import answers, answers_empty, json_answer
 from thingpass.api.authentication import Caller
 from thingpass.api.authorization import GuardedRoute
 from thingpass.api.customer_shapes import ClaimShape, claim_shape
-from thingpass.api.device_access import check_own_customer, device_named, visible
+from thingpass.api.device_access import check_own_customer, device_named, only_customer, visible
 from thingpass.api.device_lists import DeviceFilter, device_infos, list_devices
 from thingpass.api.error_answers import ITEM_MISSING, TooManyRequests
 from thingpass.api.parameters import (
@@ -63,12 +63,13 @@ async def claim_device(
 
     After ten wrong secrets for a device or thirty of a user within five minutes: 429 with `Retry-After`.
     """
-    assert caller.user is not None and caller.customer_id is not None, "the role says so"
+    customer_id = only_customer(caller)
+    assert caller.user is not None and customer_id is not None, "the role says so"
     device = await device_named(services, caller.tenant_id, device_name)
     try:
         result, device = await services.claims.claim(
             device,
-            caller.customer_id,
+            customer_id,
             (body.secret_key if body is not None else None) or "",
             user_id=caller.user.id,
         )

@@ -13,6 +13,7 @@ from thingpass.api.thingsboard_bodies import DeviceBody, DeviceWithCredentialsBo
 from thingpass.api.tokens import NULL_UUID
 from thingpass.devices.roles import CUSTOMER_USER
 from thingpass.errors import Forbidden, Invalid, ThingpassError
+from thingpass.messaging.gateway_mark import is_gateway
 from thingpass.store.rows import Device
 
 
@@ -70,6 +71,8 @@ async def _update(services: Services, caller: Caller, device_id: str, body: Devi
         raise VersionConflict(
             "Device was already changed by someone else", mend="Read it again, then change it."
         )
+    if caller.authority == CUSTOMER_USER:
+        _refuse_new_gateway(stored, _json_text(body))
     profile_id = stored.profile_id if body.device_profile_id is None else body.device_profile_id.id
     return await services.devices.update(
         caller.tenant_id,
@@ -86,6 +89,19 @@ async def _update(services: Services, caller: Caller, device_id: str, body: Devi
             profile_name=body.type or stored.profile_name,
         ),
     )
+
+
+def _refuse_new_gateway(stored: Device, additional_info_json: str | None) -> None:
+    """A gateway speaks for other devices, also for the tenant's own: only the tenant may make one.
+
+    Deviates: in ThingsBoard whoever may change a device may make it a gateway.
+    """
+    wanted = msgspec.structs.replace(stored, additional_info_json=additional_info_json)
+    if is_gateway(wanted) and not is_gateway(stored):
+        raise Forbidden(
+            "Only a tenant administrator may make a device a gateway.",
+            mend="Leave `gateway` out of additionalInfo, or ask an administrator.",
+        )
 
 
 async def _profile_name(services: Services, tenant_id: str, body: DeviceBody) -> str | None:

@@ -17,7 +17,7 @@ from thingpass.api.answers import answers, answers_empty, json_answer
 from thingpass.api.authentication import Caller
 from thingpass.api.authorization import GuardedRoute
 from thingpass.api.customer_shapes import LinkShape
-from thingpass.api.error_answers import NO_PERMISSION
+from thingpass.api.device_access import check_own_customer, only_customer
 from thingpass.api.login import TOKENS
 from thingpass.api.parameters import (
     AuthenticationOf,
@@ -32,8 +32,7 @@ from thingpass.api.services import Services
 from thingpass.api.thingsboard_bodies import ActivationBody, UserBody
 from thingpass.api.thingsboard_shapes import PageShape, UserShape, jwt_pair, page_shape, user_shape
 from thingpass.api.tokens import NULL_UUID
-from thingpass.devices.roles import CUSTOMER_USER
-from thingpass.errors import Forbidden, Invalid
+from thingpass.errors import Invalid
 from thingpass.store.rows import User
 
 router = APIRouter(route_class=GuardedRoute, tags=["Users"])
@@ -69,8 +68,7 @@ async def post_user(
 @router.get("/api/user/{userId}", summary="A user", responses=USER)
 async def get_user_by_id(user_id: UserId, caller: CallerOf, services: ServicesOf) -> Response:
     user = await services.accounts.get(caller.tenant_id, user_id)
-    if caller.authority == CUSTOMER_USER and user.customer_id != caller.customer_id:
-        raise Forbidden(NO_PERMISSION)
+    check_own_customer(caller, user.customer_id)
     return json_answer(user_shape(user))
 
 
@@ -83,7 +81,7 @@ async def delete_user(user_id: UserId, caller: CallerOf, services: ServicesOf) -
 @router.get("/api/users", summary="Users by page", responses=USERS)
 async def get_users(caller: CallerOf, services: ServicesOf, link: UserPageLinkOf) -> Response:
     """All of the tenant; for a customer's user those of the customer."""
-    return json_answer(await _page(services, caller, link, caller.customer_id))
+    return json_answer(await _page(services, caller, link, only_customer(caller)))
 
 
 @router.get("/api/customer/{customerId}/users", summary="A customer's users by page", responses=USERS)

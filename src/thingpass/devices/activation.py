@@ -115,10 +115,10 @@ class UserAccounts:
 
     async def set_enabled(self, tenant_id: str, user_id: str, *, enabled: bool) -> User:
         """Whether the user may log in. Raises NotFound."""
-        changed = msgspec.structs.replace(await self.get(tenant_id, user_id), enabled=enabled)
-        await self._store.update_user(changed)
+        user = await self.get(tenant_id, user_id)
+        await self._store.set_user_enabled(user.id, enabled)
         log.info("user.enabled" if enabled else "user.disabled", user_id=user_id)
-        return changed
+        return msgspec.structs.replace(user, enabled=enabled)
 
     async def get(self, tenant_id: str, user_id: str) -> User:
         """Raises NotFound for one that does not exist or is another tenant's."""

@@ -259,10 +259,9 @@ class DeviceService:
         """The profile's id of an update, checked."""
         if wanted.profile_id and wanted.profile_id != stored.profile_id:
             profile = await self._store.find_profile(wanted.profile_id)
-            if profile is None:
+            # Deviates: ThingsBoard tells another tenant's profile from one that there is not.
+            if profile is None or profile.tenant_id != stored.tenant_id:
                 raise Invalid("Device is referencing non existing device profile!")
-            if profile.tenant_id != stored.tenant_id:
-                raise Invalid("Device can`t be referencing to device profile from different tenant!")
             return profile.id
         if wanted.profile_name and wanted.profile_name != stored.profile_name:
             return (await self._profile(stored.tenant_id, wanted.profile_name)).id

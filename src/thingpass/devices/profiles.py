@@ -6,6 +6,7 @@ bus once the store has it, so that connected devices follow.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 import string
@@ -43,6 +44,7 @@ SOFTWARE: Final = "SOFTWARE"
 LONGEST_TEXT: Final = 300_000
 """Characters of a description, an image or what else a profile holds as text."""
 
+LONGEST_PATTERN: Final = 255
 KEY_LENGTH: Final = 20
 _KEY_ALPHABET: Final = string.ascii_letters + string.digits
 _TRANSPORTS: Final = (TRANSPORT_DEFAULT, TRANSPORT_MQTT)
@@ -187,7 +189,8 @@ class ProfileService:
                 f"Device profile transport type {profile.transport_type[:40]!r} is not supported.",
                 mend=f"Use {' or '.join(_TRANSPORTS)}.",
             )
-        check_transport(profile)
+        # Schemas and patterns that are made to be slow take a second to read: not on the loop.
+        await asyncio.to_thread(check_transport, profile)
         await self._refuse_taken_name(profile, stored)
         for kind, package_id, before in (
             (FIRMWARE, profile.default_firmware_id, stored and stored.default_firmware_id),
@@ -195,7 +198,7 @@ class ProfileService:
         ):
             if package_id is not None and package_id != before:
                 await self._check_package(profile.tenant_id, profile.id, kind, package_id)
-        profile = _with_provisioning(profile)
+        profile = await asyncio.to_thread(_with_provisioning, profile)
         await self._refuse_taken_key(profile)
         return profile
 
@@ -244,9 +247,13 @@ def _with_authority(profile: DeviceProfile) -> DeviceProfile:
         raise Invalid(f"provisionDeviceSecret: {error.sentence}", mend=error.mend) from None
     pattern = profile.provision_pattern
     if pattern is not None:
+        if len(pattern) > LONGEST_PATTERN:
+            raise Invalid(
+                f"certificateRegExPattern has {len(pattern)} characters; {LONGEST_PATTERN} are taken at most."
+            )
         try:
             groups = re.compile(pattern).groups
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise Invalid(f"certificateRegExPattern is no regular expression: {error}.") from None
         if groups == 0:
             raise Invalid(

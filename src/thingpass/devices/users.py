@@ -123,9 +123,9 @@ class UserService:
         check_new_password(new_password)
         if await self._store.find_user(user.id) is None:
             raise NotFound(f"User with id [{user.id}] is not found")
-        changed = msgspec.structs.replace(user, password_hash=await self.hash_password(new_password))
-        await self._store.update_user(changed)
-        return changed
+        password_hash = await self.hash_password(new_password)
+        await self._store.set_user_password(user.id, password_hash)
+        return msgspec.structs.replace(user, password_hash=password_hash)
 
     async def hash_password(self, password: str) -> str:
         """As it is stored; the caller has checked it. Raises Unavailable when too many wait."""

@@ -52,9 +52,8 @@ def message_type(text: str, name: str) -> type[Message]:
 def _message_type(declared: FileDeclaration, name: str) -> type[Message]:
     """Each schema has a pool of its own, so that names are free, and all of it goes when it is not used."""
     pool = descriptor_pool.DescriptorPool()
-    file = _File(declared).descriptor()
     try:
-        pool.Add(file)
+        pool.Add(_File(declared).descriptor())
         found = pool.FindMessageTypeByName(f"{declared.package}.{name}".lstrip("."))
     except (TypeError, KeyError, ValueError) as error:
         raise SchemaError(declared.messages[-1].line, f"protobuf does not accept it: {error}") from None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from thingpass.errors import Invalid, NotFound, ThingpassError
+from thingpass.log_floods import FLOODS
 from thingpass.mqtt.events import MessagePublished
 from thingpass.mqtt.reason_codes import ReasonCode
 from thingpass.servers import gateway_payloads
@@ -318,13 +319,15 @@ def _is_closed_over(
     connection: DeviceConnection, message: MessagePublished, problems: Sequence[Problem]
 ) -> bool:
     """Notes what could not be used; whether an MQTT 3 connection was closed over it."""
-    log.info(
-        "gateway.parts_rejected",
-        gateway=connection.device.name,
-        topic=message.topic,
-        count=len(problems),
-        first=str(problems[0]),
-    )
+    gateway = connection.device.name
+    if not FLOODS.holds_back("gateway.parts_rejected", gateway):
+        log.info(
+            "gateway.parts_rejected",
+            gateway=gateway,
+            topic=message.topic,
+            count=len(problems),
+            first=str(problems[0]),
+        )
     if not connection.speaks_mqtt5 and not connection.transport.acknowledges_bad_payloads:
         worst = next((problem for problem in problems if problem.fault.closes_mqtt3), None)
         if worst is not None:

@@ -27,6 +27,7 @@ from thingpass.tls.evidence import Evidence
 
 MOST_HEAD_BYTES: Final = 65_536  # request line and header fields
 SILENCE_IN_BODY_S: Final = 30.0
+SLOWEST_BODY: Final = 256  # bytes a second; whoever sends less has the time of silence for all of it
 
 HEAD_TOO_LARGE: Final = http_answer(
     "431 Request Header Fields Too Large", f"A request's head has at most {MOST_HEAD_BYTES} bytes here."
@@ -111,7 +112,9 @@ class HttpProtocol(HttpToolsProtocol):
             if self._head_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
                 self._end_with(HEAD_TOO_LARGE)
         elif self._in_body:
-            self._waiting_since = self.loop.time()
+            # A byte now and then must not hold a connection for ever: what came buys a time.
+            paid_until = self._waiting_since + len(data) / SLOWEST_BODY
+            self._waiting_since = min(self.loop.time(), paid_until)
 
     url = b""  # before the first request
 
@@ -124,6 +127,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head, self._in_body = False, True
+        self._waiting_since = self.loop.time()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:

@@ -14,6 +14,7 @@ import structlog
 
 from thingpass.errors import ThingpassError
 from thingpass.identity.refusals import RATE_LIMIT_EXCEEDED
+from thingpass.log_floods import FLOODS
 from thingpass.messaging.gateway_mark import is_gateway
 from thingpass.messaging.presence import (
     CLOSE_TAKEN_OVER,
@@ -304,9 +305,9 @@ class MqttConnection(MqttStream):
         Unless the profile says that they are not: MQTT 3 then gets its acknowledgement and hears nothing.
         """
         self.messages.counters.messages_rejected += 1
-        log.info(
-            "message.rejected", device=self._device_name, topic=message.topic[:100], problem=error.sentence
-        )
+        name, topic = self._device_name, message.topic[:100]
+        if not FLOODS.holds_back("message.rejected", name):
+            log.info("message.rejected", device=name, topic=topic, problem=error.sentence)
         if message.packet_id and (self.speaks_mqtt5 or self.transport.acknowledges_bad_payloads):
             self._session.acknowledge(message.packet_id, ReasonCode.PAYLOAD_FORMAT_INVALID, error.sentence)
         else:

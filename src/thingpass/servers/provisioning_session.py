@@ -12,7 +12,9 @@ open one.
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from thingpass.devices.provisioning import Asker, ProvisionAnswer, ProvisioningService, ProvisionRequest
@@ -41,6 +43,7 @@ LASTS_S: Final = 60.0
 """From CONNECT while nothing was answered, then from the first answer. ThingsBoard has the second alone."""
 
 MOST_SESSIONS: Final = 1_000
+MOST_OF_ADDRESS: Final = 250  # so that one stranger who only keeps them open does not keep a fleet out
 MOST_REQUESTS: Final = 100  # of one connection
 
 PROTOBUF_STARTS: Final = tuple(
@@ -68,6 +71,7 @@ class ProvisioningDesk:
         self._service = service
         self._now = now
         self._open = 0
+        self._of_address: Counter[str] = Counter()
 
     def open(self, evidence: Evidence) -> ProvisioningSession | Fault:
         """A session, to be closed when its connection ends, or why there is none."""
@@ -77,14 +81,21 @@ class ProvisioningDesk:
             return Fault(refusals.PROVISIONING_TRIED_TOO_OFTEN, {"wait": f"{wait_s} s"})
         if self._open >= MOST_SESSIONS:
             return Fault(refusals.TOO_MANY_PROVISIONING, {"limit": str(MOST_SESSIONS)})
+        address = asker.address_group
+        if self._of_address.get(address, 0) >= MOST_OF_ADDRESS:
+            return Fault(refusals.TOO_MANY_PROVISIONING, {"limit": f"{MOST_OF_ADDRESS} of one address"})
         self._open += 1
-        return ProvisioningSession(self._service, asker, self._now, on_close=self._closed)
+        self._of_address[address] += 1
+        return ProvisioningSession(self._service, asker, self._now, on_close=partial(self._closed, address))
 
     def __len__(self) -> int:
         return self._open
 
-    def _closed(self) -> None:
+    def _closed(self, address: str) -> None:
         self._open -= 1
+        self._of_address[address] -= 1
+        if not self._of_address[address]:
+            del self._of_address[address]
 
 
 class ProvisioningSession:

@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import httpx
+import msgspec
 import pytest
 
 from tests.integration.api.assertions import assert_error, assert_page
-from tests.integration.api.conftest import Api
+from tests.integration.api.conftest import ADMINISTRATOR, Api
 from tests.integration.api.test_authorization import SOME_ID, concrete
 from tests.integration.api.test_ota_packages import add_whole_package
 from thingpass.api.authorization import RULES, Role
@@ -241,6 +242,28 @@ class TestCustomersUser:
         attributes = await api.services.attributes.find(zeta.device_id, "SERVER_SCOPE")
         assert attributes == []
 
+    async def test_user_of_no_customer_sees_nobody_and_nothing(self, api: Api, acme: Clerk) -> None:
+        """Its row cannot be made over REST; should there ever be one, it must not count as everybody's."""
+        nobodys = id_of(await api.add_device("Nobody's"))
+        user = msgspec.structs.replace(acme.user, id=str(uuid.uuid4()), email="x@y.z", customer_id=None)
+        await api.services.store.add_user(user)
+        pair = await api.application.state.authentication.begin_session(user)
+        administrator = await api.services.store.find_user_by_email(ADMINISTRATOR)
+        assert administrator is not None
+        page = "?pageSize=9&page=0"
+        async with api.client(X_Authorization=f"Bearer {pair.access}") as stray:
+            for method, path in (
+                ("GET", f"/api/users{page}"),
+                ("GET", f"/api/user/{administrator.id}"),
+                ("GET", f"/api/user/{user.id}"),
+                ("GET", f"/api/customer/{id_of(acme.customer)}/devices{page}"),
+                ("GET", f"/api/device/{nobodys}"),
+                ("GET", f"/api/device/{acme.device_id}"),
+                ("POST", "/api/customer/device/Lamp of ACME/claim"),
+                ("DELETE", "/api/customer/device/Nobody's/claim"),
+            ):
+                assert_error(await stray.request(method, path), 403, 20, NO_PERMISSION)
+
     async def test_packages_are_read_but_their_files_are_not(
         self, api: Api, acme: Clerk, zeta: Clerk
     ) -> None:
@@ -268,6 +291,16 @@ class TestCustomersUser:
         assert (saved.json()["label"], saved.json()["customerId"]) == ("Hall", device["customerId"])
         new = await acme.client.post("/api/device", json={"name": "New"})
         assert_error(new, 403, 20, NO_PERMISSION)
+
+    async def test_own_device_cannot_be_made_a_gateway(self, api: Api, acme: Clerk) -> None:
+        """A gateway may write for devices that are nobody's, which the customer does not even see."""
+        device = (await acme.client.get(f"/api/device/{acme.device_id}")).json()
+        gateway = {**device, "additionalInfo": {"gateway": True}}
+        answer = await acme.client.post("/api/device", json=gateway)
+        assert "Only a tenant administrator" in str(assert_error(answer, 403, 20)["message"])
+        made = (await api.admin.post("/api/device", json=gateway)).json()
+        renamed = await acme.client.post("/api/device", json={**made, "label": "Hall"})  # it is one already
+        assert (renamed.status_code, renamed.json()["additionalInfo"]) == (200, {"gateway": True})
 
     async def test_others_cannot_be_changed(self, api: Api, acme: Clerk, zeta: Clerk) -> None:
         device = (await api.admin.get(f"/api/device/{zeta.device_id}")).json()

@@ -194,11 +194,10 @@ async def test_password_is_not_changed(api: Api, user: httpx.AsyncClient, body, 
 
 
 async def test_disabled_user_gets_no_further(api: Api, user, tokens):
-    import msgspec
 
     stored = await api.services.store.find_user_by_email(ADMINISTRATOR)
     assert stored is not None
-    await api.services.store.update_user(msgspec.structs.replace(stored, enabled=False))
+    await api.services.store.set_user_enabled(stored.id, False)
     assert_error(await user.get("/api/auth/user"), 401, 10, "User account is not active")
     answer = await api.nobody.post("/api/auth/token", json={"refreshToken": tokens["refreshToken"]})
     assert_error(answer, 401, 10, "User account is not active")

@@ -274,6 +274,9 @@ class TestProvisioning:
             ("", "(.*)"),
             (authority_pem, "("),
             (authority_pem, "x"),
+            (authority_pem, "(" * 250),
+            (authority_pem, "(a{99999999999999999999})"),
+            (authority_pem, f"({'a' * 255})"),
         ):
             assert_error(await api.admin.post(PATH, json=body("c", secret, pattern)), 400, 31)
 

@@ -5,7 +5,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import msgspec
 import pytest
 
 from thingpass.clock import ManualClock
@@ -110,7 +109,7 @@ class TestLogin:
     async def test_a_disabled_user_is_told_so_only_with_the_right_password(
         self, users: UserService, admin: User, store: SqliteStore
     ) -> None:
-        await store.update_user(msgspec.structs.replace(admin, enabled=False))
+        await store.set_user_enabled(admin.id, False)
         with pytest.raises(Unauthenticated, match=DISABLED):
             await users.authenticate(EMAIL, "correct horse")
         with pytest.raises(Unauthenticated, match=WRONG_LOGIN):
@@ -199,6 +198,15 @@ class TestChangePassword:
         assert await users.authenticate(EMAIL, "battery staple") == changed
         with pytest.raises(Unauthenticated):
             await users.authenticate(EMAIL, "correct horse")
+
+    async def test_who_is_disabled_meanwhile_stays_so(
+        self, users: UserService, admin: User, store: SqliteStore
+    ) -> None:
+        """`admin` is what the request read before; computing the new hash takes a while."""
+        await store.set_user_enabled(admin.id, False)
+        await users.change_password(admin, "battery staple")
+        with pytest.raises(Unauthenticated, match=DISABLED):
+            await users.authenticate(EMAIL, "battery staple")
 
     async def test_the_policy_holds(self, users: UserService, admin: User) -> None:
         with pytest.raises(Invalid, match="6 or more"):

@@ -88,3 +88,8 @@ def test_schemas_do_not_know_each_other() -> None:
     other = last_message_type(START + "message M { string a = 1; }")
     assert one.DESCRIPTOR is not other.DESCRIPTOR
     assert one(a=1).SerializeToString() != other(a="1").SerializeToString()
+
+
+def test_text_that_is_no_unicode_is_refused() -> None:
+    with pytest.raises(SchemaError, match="protobuf does not accept it"):
+        last_message_type('syntax = "proto3"; message A { int32 a = 1 [json_name = "\\ud800"]; }')

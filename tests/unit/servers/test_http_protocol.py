@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from thingpass.servers import http_protocol
 from thingpass.servers.deadlines import DeadlineWheel
 from thingpass.servers.http_protocol import HttpBounds, HttpProtocol
 
@@ -20,6 +22,9 @@ PIECES = 200  # more than sockets hold
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
+    if scope["method"] == "POST":
+        while (message := await receive())["type"] == "http.request" and message["more_body"]:
+            pass
     headers = [(b"content-length", b"%d" % (len(PIECE) * PIECES))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     for _ in range(PIECES):
@@ -82,3 +87,20 @@ async def test_who_takes_it_slowly_gets_all_of_it(listening: Listening) -> None:
             await asyncio.sleep(0.05)
     assert size > len(PIECE) * PIECES
     await listening.until_open(0)
+
+
+async def test_who_sends_a_byte_now_and_then_is_let_go(
+    listening: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No silence is as long as the bound, and the whole body is not sent in many times of it."""
+    monkeypatch.setattr(http_protocol, "SILENCE_IN_BODY_S", 0.5)
+    with socket.create_connection(("127.0.0.1", listening.port), PATIENCE_S) as sock:
+        sock.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
+        await listening.until_open(1)
+        async with asyncio.timeout(PATIENCE_S):
+            with contextlib.suppress(ConnectionError):
+                while listening.state.connections:
+                    sock.send(b"x")
+                    await asyncio.sleep(0.05)
+        await listening.until_open(0)
+    await asyncio.gather(*listening.state.tasks)

@@ -50,23 +50,21 @@ class Users(Part):
 
     async def update_user(self, user: User) -> None:
         """Raises NotFound, AlreadyExists("users.email")."""
+        columns = "email = ?, first_name = ?, last_name = ?, phone = ?, additional_info_json = ?"
+        values = (user.email, user.first_name, user.last_name, user.phone, user.additional_info_json)
+        await self._set(user.id, columns, values)
 
+    async def set_user_password(self, user_id: str, password_hash: str) -> None:
+        """Raises NotFound."""
+        await self._set(user_id, "password_hash = ?", (password_hash,))
+
+    async def set_user_enabled(self, user_id: str, enabled: bool) -> None:
+        """Raises NotFound."""
+        await self._set(user_id, "enabled = ?", (int(enabled),))
+
+    async def _set(self, user_id: str, columns: str, values: tuple[str | int | None, ...]) -> None:
         def update(connection: apsw.Connection) -> None:
-            connection.execute(
-                "UPDATE users SET authority = ?, email = ?, password_hash = ?, first_name = ?, last_name = ?,"
-                " enabled = ?, phone = ?, additional_info_json = ? WHERE id = ?",
-                (
-                    user.authority,
-                    user.email,
-                    user.password_hash,
-                    user.first_name,
-                    user.last_name,
-                    int(user.enabled),
-                    user.phone,
-                    user.additional_info_json,
-                    user.id,
-                ),
-            )
+            connection.execute(f"UPDATE users SET {columns} WHERE id = ?", (*values, user_id))
             if connection.changes() == 0:
                 raise NotFound("The user does not exist.")
 
