@@ -572,7 +572,7 @@ class Session:
                 publish.properties or NO_PROPERTIES, message_expiry_interval=left
             )
             publish = msgspec.structs.replace(publish, properties=properties)
-        if not self._outbox.send(publish):
+        if not self._outbox.send_message(publish):
             return False
         if publish.qos:
             self._outbound.sent(message)
