@@ -220,6 +220,21 @@ class TestEnd:
             assert (answer[0], reason_code(answer)) == (0xE0, 0x8D)
             assert 1.4 < time.monotonic() - began < 5
 
+    @pytest.mark.parametrize("asked_s", [0, 60])
+    def test_keep_alive_is_capped_and_mqtt_5_is_told(self, start: StartServer, asked_s: int) -> None:
+        """Server Keep Alive; MQTT 3 cannot be told, so there the client's own holds."""
+        server = start(environ={"THINGPASS_MQTT_MAXIMUM_KEEP_ALIVE_S": "1"})
+        device = make_device(server, server.directory)
+        with open_tls(device) as client:
+            client.send(connect(5, keep_alive=asked_s))
+            assert b"\x13\x00\x01" in client.read_packet()
+            answer = client.read_packet()
+            assert (answer[0], reason_code(answer)) == (0xE0, 0x8D)
+        with open_session(device, 4, keep_alive=asked_s) as client:
+            time.sleep(2)
+            client.send(PINGREQ)
+            assert client.read_packet() == PINGRESP
+
     def test_pings_keep_it_alive(self, device_with_certificate: MakeDevice) -> None:
         with open_session(device_with_certificate(), keep_alive=1) as client:
             for _ in range(4):
