@@ -673,7 +673,7 @@ class MqttConnection:
         if isinstance(error, ThingpassError):
             log.warning("connection.work_failed", device=self._device_name, problem=error.sentence)
             self._ends(connection_ends.NOT_STORED)
-            self._end_with(ReasonCode.SERVER_UNAVAILABLE, NOT_STORED)
+            self._end_with(ReasonCode.SERVER_BUSY, NOT_STORED)
         else:
             log.error("connection.failed", device=self._device_name, exc_info=error)
             self._ends(connection_ends.SERVER_FAILED)
@@ -774,7 +774,7 @@ class MqttConnection:
     def not_stored(self, packet_ids: list[int], error: ThingpassError) -> None:
         """Nothing is acknowledged: the device sends its messages again, to a server that can store them."""
         self._ends(connection_ends.NOT_STORED)
-        self._end_with(ReasonCode.SERVER_UNAVAILABLE, NOT_STORED)
+        self._end_with(ReasonCode.SERVER_BUSY, NOT_STORED)
 
     # Ending
 
