@@ -326,3 +326,14 @@ def stored_numbers(server: RunningServer, device_id: str) -> list[object]:
     answer = server.rest.get(url, params=parameters | {"orderBy": "ASC", "useStrictDataTypes": "true"})
     answer.raise_for_status()
     return [point["value"] for point in answer.json()["n"]]
+
+
+def test_bad_messages_do_not_fill_the_log(site: Site) -> None:
+    _, token = site.add("a device that never learns")
+    with site.mqtt(token) as client:
+        for _ in range(10):
+            client.send(*(publish(b"{", packet_id=number) for number in range(1, 51)))
+            assert {client.read_packet()[4] for _ in range(50)} == {0x99}
+    lines = [line for line in site.server.log().splitlines() if "a device that never learns" in line]
+    assert sum("message.rejected" in line for line in lines) == 1
+    assert len(lines) < 5

@@ -23,11 +23,13 @@ from thingpass.clock import Clock
 from thingpass.errors import ThingpassError
 from thingpass.metrics import Counters
 from thingpass.settings import DeviceSettings
+from thingpass.sparing_logs import SparingLog
 from thingpass.store.rows import Claim, Device, JsonText
 from thingpass.store.store import AttributeStore, ClaimStore, DeviceStore
 from thingpass.telemetry.attributes import SERVER_SCOPE
 
 log = structlog.get_logger(__name__)
+sparing_log = SparingLog(log)
 
 ALLOWED_KEY: Final = "claimingAllowed"
 """A server attribute: true lets the device be claimed where `devices.claiming_allowed_by_default` is off."""
@@ -96,7 +98,7 @@ class ClaimService:
         device = await self._store.find_device(device_id)
         if device is None or device.customer_id is not None or not await self._is_allowed(device_id):
             self._count("refused")
-            log.info(
+            sparing_log.info(
                 "claim.refused",
                 device=None if device is None else device.name,
                 problem="the device is somebody's already, or claiming is not allowed",
@@ -113,7 +115,8 @@ class ClaimService:
         )
         added = await self._store.add_claim(claim, now_ms)
         self._count("offered" if added else "repeated")
-        log.info("claim.offered", device=device.name, until_ms=claim.expires_at_ms, is_new=added)
+        if added:
+            log.info("claim.offered", device=device.name, until_ms=claim.expires_at_ms)
         return True
 
     async def claim(

@@ -26,12 +26,14 @@ from thingpass.servers.device_topics import (
 )
 from thingpass.servers.payload_codecs import Codec
 from thingpass.servers.payload_faults import PayloadInvalid
+from thingpass.sparing_logs import SparingLog
 from thingpass.store.rows import OTA_FIRMWARE, OTA_SOFTWARE, OtaPackage
 
 if TYPE_CHECKING:
     from thingpass.servers.device_messages import DeviceConnection
 
 log = structlog.get_logger(__name__)
+sparing_log = SparingLog(log)
 
 LARGEST_CHUNK: Final = 65_536
 """ThingsBoard's. The whole image, which is a chunk size of 0, may be larger."""
@@ -143,6 +145,6 @@ def _refuse(connection: DeviceConnection, packet_id: int, request: TopicRequest,
 
 
 def _say(connection: DeviceConnection, request: TopicRequest, problem: str) -> None:
-    log.info("ota.refused", device=connection.device.name, problem=problem)
+    sparing_log.info("ota.refused", device=connection.device.name, problem=problem)
     for row in _ERROR_TOPICS[request.topic.purpose]:
         connection.send_to_device(row.topic_to_send(), problem.encode())

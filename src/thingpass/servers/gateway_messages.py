@@ -37,6 +37,7 @@ from thingpass.servers.gateway_payloads import (
 from thingpass.servers.gateway_session import GatewaySession, PartRefused
 from thingpass.servers.payload_codecs import Codec
 from thingpass.servers.payload_faults import PayloadInvalid
+from thingpass.sparing_logs import SparingLog
 from thingpass.store.rows import Sample, Value
 from thingpass.telemetry.attributes import CLIENT_SCOPE, SHARED_SCOPE
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from thingpass.servers.device_transport import Handler
 
 log = structlog.get_logger(__name__)
+sparing_log = SparingLog(log)
 
 _DATA_TOPICS: Final = frozenset((GATEWAY_TELEMETRY.topic, GATEWAY_ATTRIBUTES.topic))
 
@@ -318,9 +320,9 @@ def _is_closed_over(
     connection: DeviceConnection, message: MessagePublished, problems: Sequence[Problem]
 ) -> bool:
     """Notes what could not be used; whether an MQTT 3 connection was closed over it."""
-    log.info(
+    sparing_log.info(
         "gateway.parts_rejected",
-        gateway=connection.device.name,
+        device=connection.device.name,
         topic=message.topic,
         count=len(problems),
         first=str(problems[0]),

@@ -67,12 +67,14 @@ from thingpass.servers.protocol_refusals import Fault, mqtt_fault
 from thingpass.servers.provisioning_session import ProvisioningDesk, ProvisioningSession, asks_for_identity
 from thingpass.servers.readiness import Readiness
 from thingpass.servers.subscriptions import Subscriptions
+from thingpass.sparing_logs import SparingLog
 from thingpass.store.rows import Device
 from thingpass.tls.binding import ChannelFailed
 from thingpass.tls.endpoint import Endpoint
 from thingpass.tls.evidence import Evidence, without_chain
 
 log = structlog.get_logger(__name__)
+sparing_log = SparingLog(log)
 stdlib_log = logging.getLogger(__name__)
 
 MOST_UNACKNOWLEDGED: Final = 2_000  # MQTT 3 has no Receive Maximum; above this the peer has to wait
@@ -572,7 +574,7 @@ class MqttConnection:
         Unless the profile says that they are not: MQTT 3 then gets its acknowledgement and hears nothing.
         """
         self.messages.counters.messages_rejected += 1
-        log.info(
+        sparing_log.info(
             "message.rejected", device=self._device_name, topic=message.topic[:100], problem=error.sentence
         )
         if message.packet_id and (self.speaks_mqtt5 or self.transport.acknowledges_bad_payloads):
@@ -727,7 +729,9 @@ class MqttConnection:
             self._ends(connection_ends.TOO_FAR_BEHIND)
             self._end_with(ReasonCode.QUOTA_EXCEEDED, TOO_FAR_BEHIND)
         else:
-            log.info("message.too_large", device=self._device_name, topic=topic, size_bytes=len(payload))
+            sparing_log.info(
+                "message.too_large", device=self._device_name, topic=topic, size_bytes=len(payload)
+            )
         return packet_id
 
     def _flush(self) -> None:
