@@ -41,6 +41,7 @@ def setups(plain_server: RunningServer) -> dict[bool, Setup]:
         (V1_TELEMETRY, b'{"ts":null,"values":{}}', 0x99),  # ThingsBoard: case B, closed with 8B
         (V1_ATTRIBUTES, b"[]", 0x99),
         ("v1/devices/me/attributes/request/x", b"{}", 0x99),
+        ("v1/devices/me/attributes/request/-1", b"{}", 0x99),  # ThingsBoard: acknowledged, no answer
         ("v1/devices/me/attributes/request/1", b"[]", 0x99),
         ("v1/devices/me/rpc/request/x", b'{"method":"m"}', 0x99),  # case B there
         ("v1/devices/me/rpc/request/1", b"{}", 0x99),  # case B there
