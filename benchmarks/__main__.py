@@ -34,6 +34,7 @@ def main(*, quick: bool, **given: object) -> None:
     mixed      the acknowledgement's latency at a fixed rate while new devices connect
     attributes attribute requests of devices and their answers; Thingpass alone
     calls      two-way RPC from REST to a device and back; Thingpass alone
+    fleet      the devices of `thingpass simulate` at their own pace; Thingpass alone
 
     Needs Linux, and for the comparison Mosquitto (Debian: apt-get install mosquitto). The machine should do
     nothing else meanwhile. docs/performance.md says how to read the numbers.

@@ -48,6 +48,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     mixed_messages_per_s: int
     mixed_connects_per_s: int
     calls_in_flight: int
+    fleet_devices: int
+    fleet_messages_per_s: int
 
 
 class Measurement(msgspec.Struct, frozen=True):

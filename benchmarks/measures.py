@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from benchmarks.fleet import measure_fleet
 from benchmarks.measurements import (
     Measurement,
     Plan,
@@ -116,6 +117,20 @@ MEASURES: tuple[Measure, ...] = (
             Figure("server_busy", "server busy", "% of a core", False),
             Figure("p50_ms", "latency p50", "ms", False, 2),
             Figure("p99_ms", "latency p99", "ms", False, 2),
+        ),
+        brokers_too=False,
+    ),
+    Measure(
+        "fleet",
+        "the devices of thingpass simulate",
+        measure_fleet,
+        (
+            Figure("per_s", "messages acknowledged", "1/s", True),
+            Figure("server_cpu", "server CPU per message", "us", False, 1),
+            Figure("load_cpu", "fleet CPU per message", "us", False, 1),
+            Figure("server_busy", "server busy", "% of a core", False),
+            Figure("p50_ms", "acknowledgement latency p50", "ms", False, 2),
+            Figure("p99_ms", "acknowledgement latency p99", "ms", False, 2),
         ),
         brokers_too=False,
     ),

@@ -43,6 +43,8 @@ SIZES: tuple[Size, ...] = (
     Size("rate", 5_000, 1_000, "mixed: messages a second over all connections."),
     Size("arrivals", 300, 100, "mixed: new devices a second."),
     Size("calling", 64, 16, "calls: RPC calls under way at any time."),
+    Size("fleet", 1_000, 100, "fleet: simulated devices."),
+    Size("fleet_rate", 1_000, 100, "fleet: messages a second of all of them."),
     Size("devices", 5_500, 1_000, "Registered devices, connected or not."),
 )
 
@@ -65,6 +67,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     rate: int
     arrivals: int
     calling: int
+    fleet: int
+    fleet_rate: int
     devices: int
     json_file: Path | None = None
     data_dir: Path | None = None
@@ -90,6 +94,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             mixed_messages_per_s=self.rate,
             mixed_connects_per_s=self.arrivals,
             calls_in_flight=self.calling,
+            fleet_devices=self.fleet,
+            fleet_messages_per_s=self.fleet_rate,
         )
 
     def reported(self) -> dict[str, str | int | float]:

@@ -36,6 +36,8 @@ TINY = {
     "arrivals": 10,
     "connecting": 4,
     "calling": 4,
+    "fleet": 10,
+    "fleet-rate": 50,
 }
 
 
@@ -86,7 +88,7 @@ class TestTally:
         assert [window.done for window in tally.result().windows] == [6, 24]
 
 
-@pytest.mark.timeout(300)  # starts servers six times, and other tests may run beside it
+@pytest.mark.timeout(300)  # starts a server for every measure, and other tests may run beside it
 class TestRun:
     def test_every_measure_runs_against_thingpass(self, tmp_path: Path) -> None:
         everything = tuple(measure.key for measure in MEASURES)
@@ -118,4 +120,5 @@ def assert_complete(outcome: dict[str, Any], measures: tuple[str, ...]) -> None:
         assert measurement["failures"] == {}, measure.key
         assert {figure.key for figure in measure.figures} <= set(measurement["figures"]), measure.key
     assert measured["connects"]["figures"]["per_s"] > 0
-    assert measured["messages"]["figures"]["per_s"] > 0
+    for key in {"messages", "fleet"} & measured.keys():
+        assert measured[key]["figures"]["per_s"] > 0

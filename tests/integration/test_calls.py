@@ -26,6 +26,7 @@ from tests.raw_mqtt import (
     reason_code,
     subscribe,
     taken_apart,
+    text,
 )
 from tests.running_server import RunningServer, clean_environ
 
@@ -205,6 +206,27 @@ def test_a_call_too_large_for_the_device_fails_at_once(device_with_certificate: 
         answer = call(device, params="x" * 200, timeout=30_000)
         assert answer.status_code == 504
         assert "too large" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("wished", "topic"),
+    [
+        ("v2/r/res/j/77", "v2/r/res/j/77"),
+        ("v1/devices/me/attributes/response/77", "v1/devices/me/rpc/response/5"),
+        ("somewhere/else", "v1/devices/me/rpc/response/5"),
+    ],
+)
+def test_a_device_says_where_it_wants_its_answer(
+    device_with_certificate: MakeDevice, wished: str, topic: str
+) -> None:
+    """MQTT5 4.10: within the device API only; Correlation Data comes back as it is."""
+    with open_session(device_with_certificate()) as client:
+        properties = b"\x08" + text(wished) + b"\x09\x00\x03\x00\xffz"
+        body = b'{"method":"getCurrentTime"}'
+        client.send(publish(body, topic="v1/devices/me/rpc/request/5", qos=0, properties=properties))
+        answer = client.read_packet()
+        assert taken_apart(answer)[0] == topic
+        assert b"\x09\x00\x03\x00\xffz" in answer
 
 
 class TestKept:

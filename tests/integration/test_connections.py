@@ -18,6 +18,7 @@ from tests.raw_mqtt import (
     PATIENCE_S,
     PINGREQ,
     PINGRESP,
+    TELEMETRY,
     RawClient,
     connect,
     open_session,
@@ -29,6 +30,7 @@ from tests.raw_mqtt import (
 )
 from tests.running_server import RunningServer
 
+ATTRIBUTES = "v1/devices/me/attributes"
 MakeDevice = Callable[..., Device]
 StartServer = Callable[..., RunningServer]
 
@@ -164,6 +166,28 @@ class TestPublish:
             answer = client.read_packet()
             assert (answer[0], reason_code(answer)) == (0xE0, 0x99)
 
+    @pytest.mark.parametrize("qos", [1, 2])
+    def test_answers_come_in_the_order_of_the_messages(
+        self, device_with_certificate: MakeDevice, qos: int
+    ) -> None:
+        """[MQTT-4.6.0-2], [MQTT-4.6.0-3]: whether stored, refused, unknown, or waiting for the store."""
+        kinds = ((TELEMETRY, b'{"a":1}'), ("no/topic", b""), (TELEMETRY, b"{"), (ATTRIBUTES, b'{"a":1}'))
+        with open_session(device_with_certificate()) as client:
+            for _ in range(5):
+                messages = [kinds[number % 4] for number in range(80)]
+                client.send(
+                    *(
+                        publish(payload, topic=topic, qos=qos, packet_id=number)
+                        for number, (topic, payload) in enumerate(messages, 1)
+                    )
+                )
+                answers = [client.read_packet() for _ in messages]
+                assert [int.from_bytes(answer[2:4], "big") for answer in answers] == list(range(1, 81))
+                released = [number for number, answer in enumerate(answers, 1) if len(answer) == 4]
+                if qos == 2:
+                    client.send(*(b"\x62\x02" + number.to_bytes(2, "big") for number in released))
+                    assert [client.read_packet()[0] for _ in released] == [0x70] * len(released)
+
     @pytest.mark.parametrize(("version", "answer"), [(4, b"\x40\x02\x00\x01"), (5, b"\x40\x03\x00\x01\x90")])
     def test_an_unknown_topic_is_acknowledged_and_dropped(
         self, device_with_certificate: MakeDevice, version: int, answer: bytes
@@ -219,6 +243,21 @@ class TestEnd:
             answer = client.read_packet()
             assert (answer[0], reason_code(answer)) == (0xE0, 0x8D)
             assert 1.4 < time.monotonic() - began < 5
+
+    @pytest.mark.parametrize("asked_s", [0, 60])
+    def test_keep_alive_is_capped_and_mqtt_5_is_told(self, start: StartServer, asked_s: int) -> None:
+        """Server Keep Alive; MQTT 3 cannot be told, so there the client's own holds."""
+        server = start(environ={"THINGPASS_MQTT_MAXIMUM_KEEP_ALIVE_S": "1"})
+        device = make_device(server, server.directory)
+        with open_tls(device) as client:
+            client.send(connect(5, keep_alive=asked_s))
+            assert b"\x13\x00\x01" in client.read_packet()
+            answer = client.read_packet()
+            assert (answer[0], reason_code(answer)) == (0xE0, 0x8D)
+        with open_session(device, 4, keep_alive=asked_s) as client:
+            time.sleep(2)
+            client.send(PINGREQ)
+            assert client.read_packet() == PINGRESP
 
     def test_pings_keep_it_alive(self, device_with_certificate: MakeDevice) -> None:
         with open_session(device_with_certificate(), keep_alive=1) as client:

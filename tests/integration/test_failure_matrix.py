@@ -41,10 +41,29 @@ def setups(plain_server: RunningServer) -> dict[bool, Setup]:
         (V1_TELEMETRY, b'{"ts":null,"values":{}}', 0x99),  # ThingsBoard: case B, closed with 8B
         (V1_ATTRIBUTES, b"[]", 0x99),
         ("v1/devices/me/attributes/request/x", b"{}", 0x99),
+        ("v1/devices/me/attributes/request/-1", b"{}", 0x99),  # ThingsBoard: acknowledged, no answer
         ("v1/devices/me/attributes/request/1", b"[]", 0x99),
         ("v1/devices/me/rpc/request/x", b'{"method":"m"}', 0x99),  # case B there
         ("v1/devices/me/rpc/request/1", b"{}", 0x99),  # case B there
         ("v2/t/p", b"", 0x99),
+        (V1_TELEMETRY, b"", 0x99),
+        (V1_TELEMETRY, b"null", 0x99),
+        (V1_TELEMETRY, b"[[]]", 0x99),
+        (V1_TELEMETRY, b'{"ts":1,"values":5}', 0x99),
+        (V1_TELEMETRY, b"{}", 0),
+        ("v2/t", NOT_JSON, 0x99),
+        ("v2/t/j", NOT_JSON, 0x99),
+        ("v2/a/j", NOT_JSON, 0x99),
+        ("v2/a/req/j/x", b"{}", 0x99),
+        ("v1/devices/me/attributes/request/1", b'{"clientKeys":null}', 0x99),
+        ("v1/devices/me/attributes/request/1", b"", 0x99),
+        ("v1/devices/me/rpc/response/x", b"{}", 0x99),
+        ("v1/devices/me/rpc/response/7", b"{}", 0),  # nobody waits for it: dropped
+        ("v1/devices/me/rpc/request/1", b"[]", 0x99),
+        ("v1/devices/me/rpc/request/1", b'{"method":null}', 0x99),  # case B there
+        ("v1/devices/me/claim", b"[]", 0x99),
+        ("v2/fw/request/1/chunk/0", b"x", 0x99),  # case B there
+        ("v2/fw/request/1/chunk/0", b"9" * 30, 0x99),  # case B there
     ],
 )
 def test_row(

@@ -10,7 +10,17 @@ from paho.mqtt.enums import MQTTProtocolVersion
 
 from tests.device import Device
 from tests.interop.paho_device import MQTT_3_1, MQTT_3_1_1, MQTT_5, PahoDevice
-from tests.raw_mqtt import PINGREQ, PINGRESP, connect, open_session, open_tls, puback, subscribe, taken_apart
+from tests.raw_mqtt import (
+    PINGREQ,
+    PINGRESP,
+    connect,
+    open_session,
+    open_tls,
+    puback,
+    publish,
+    subscribe,
+    taken_apart,
+)
 
 ATTRIBUTES = "v1/devices/me/attributes"
 MakeDevice = Callable[..., Device]
@@ -94,3 +104,39 @@ def test_a_device_that_never_acknowledges_is_let_go(device_with_certificate: Mak
         assert packets[-1][0] == 0xE0
         assert packets[-1][2] == 0x97
         assert len(packets) == 2
+
+
+def test_topic_becomes_a_number_where_the_device_takes_them(device_with_certificate: MakeDevice) -> None:
+    device = device_with_certificate()
+    with open_tls(device) as client:
+        client.send(connect(properties=b"\x22\x00\x05"))  # Topic Alias Maximum 5
+        client.read_packet()
+        client.send(subscribe(ATTRIBUTES, qos=0))
+        client.read_packet()
+        pushes = []
+        for number in range(4):
+            save(device, interval=number)
+            pushes.append(client.read_packet())
+        name, alias = len(ATTRIBUTES).to_bytes(2, "big") + ATTRIBUTES.encode(), b"\x03\x23\x00\x01"
+        assert [push[2:-14] for push in pushes] == [name + b"\x00", name + alias, *(b"\x00\x00" + alias,) * 2]
+        assert [push[-14:] for push in pushes] == [b'{"interval":%d}' % number for number in range(4)]
+
+
+def test_what_is_larger_than_the_device_takes_is_not_sent(device_with_certificate: MakeDevice) -> None:
+    """Pushes, answers to requests and to calls; what comes later is, and the connection stays."""
+    device = device_with_certificate()
+    with open_tls(device) as client:
+        client.send(connect(properties=b"\x27\x00\x00\x00\x80"))  # Maximum Packet Size 128
+        client.read_packet()
+        client.send(subscribe(ATTRIBUTES, qos=0))
+        client.read_packet()
+        save(device, text="x" * 200)
+        save(device, small=1)
+        assert client.read_packet().endswith(b'{"small":1}')
+        requests = "v1/devices/me/attributes/request/"
+        client.send(publish(b'{"sharedKeys":"text"}', topic=f"{requests}1", qos=0))
+        client.send(publish(b'{"sharedKeys":"small"}', topic=f"{requests}2", qos=0))
+        assert taken_apart(client.read_packet())[0] == "v1/devices/me/attributes/response/2"
+        client.send(publish(b'{"method":"getSessionLimits"}', topic="v1/devices/me/rpc/request/1", qos=0))
+        client.send(PINGREQ)
+        assert client.read_packet() == PINGRESP

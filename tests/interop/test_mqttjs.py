@@ -40,9 +40,12 @@ def test_telemetry_and_attributes(
     assert json.loads(done.stdout) == {
         "connected": True,
         "granted": [1],
-        "answer": {
-            "topic": "v1/devices/me/attributes/response/3",
-            "payload": {"client": {"model": "T-1000"}},
-        },
+        "answers": 4
+        * [
+            {
+                "topic": "v1/devices/me/attributes/response/3",
+                "payload": {"client": {"model": "T-1000"}},
+            }
+        ],
     }
     assert device.latest() == {"temperature": 21.5, "note": "x" * 40_000}

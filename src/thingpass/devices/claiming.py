@@ -113,7 +113,8 @@ class ClaimService:
         )
         added = await self._store.add_claim(claim, now_ms)
         self._count("offered" if added else "repeated")
-        log.info("claim.offered", device=device.name, until_ms=claim.expires_at_ms, is_new=added)
+        if added:
+            log.info("claim.offered", device=device.name, until_ms=claim.expires_at_ms)
         return True
 
     async def claim(

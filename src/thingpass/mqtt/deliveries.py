@@ -117,7 +117,7 @@ class Deliveries:
                 publish.properties or NO_PROPERTIES, message_expiry_interval=left
             )
             publish = msgspec.structs.replace(publish, properties=properties)
-        if not self._outbox.send(publish):
+        if not self._outbox.send_message(publish):
             return False
         if publish.qos:
             self.outbound.sent(message)

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import enum
 import sys
+from collections.abc import Sequence
+from itertools import islice
+from typing import TypeAlias
 
 from thingpass.mqtt.errors import ProtocolViolation
 from thingpass.mqtt.reason_codes import PacketType, ReasonCode
@@ -20,6 +23,9 @@ class Arrival(enum.Enum):
     RECEIVED = 3  # QoS 2, sent again after PUBREC: answered with PUBREC again, reported no second time
 
 
+Answer: TypeAlias = tuple[int, int, str | None]
+"""Packet identifier, reason code, reason string."""
+
 _NONE_AT_QOS_2: dict[int, bool] = {}
 """What nearly all devices have: shared, and never written to."""
 
@@ -31,7 +37,7 @@ class InboundMessages:
     until PUBCOMP (or a PUBREC that refuses it).
     """
 
-    __slots__ = ("at_qos_1", "at_qos_2", "awaiting_release", "in_flight", "maximum")
+    __slots__ = ("at_qos_1", "at_qos_2", "awaiting_release", "held", "in_flight", "maximum")
 
     def __init__(self) -> None:
         self.maximum = (
@@ -41,6 +47,7 @@ class InboundMessages:
         self.at_qos_1: dict[int, None] = {}  # as a set, which would take 150 bytes more while it is empty
         self.at_qos_2 = _NONE_AT_QOS_2  # True: PUBREC is sent, PUBREL awaited
         self.awaiting_release = 0
+        self.held: list[Answer] | None = None  # those that wait for the answers to earlier messages
 
     @property
     def unacknowledged(self) -> int:
@@ -84,6 +91,34 @@ class InboundMessages:
                 reason_code=ReasonCode.RECEIVE_MAXIMUM_EXCEEDED,
             )
         self.in_flight += 1
+
+    def are_next(self, packet_ids: Sequence[int]) -> bool:
+        """Whether these are the oldest messages of QoS 1, in their order, and nothing waits behind them."""
+        return self.held is None and list(islice(self.at_qos_1, len(packet_ids))) == packet_ids
+
+    def must_wait(self, packet_id: int) -> bool:
+        """Whether an earlier message of the same QoS has no answer yet [MQTT-4.6.0-2], [MQTT-4.6.0-3]."""
+        if packet_id in self.at_qos_1:
+            return next(iter(self.at_qos_1)) != packet_id
+        if packet_id in self.at_qos_2:
+            return next((other for other, released in self.at_qos_2.items() if not released), 0) != packet_id
+        return False
+
+    def hold(self, answer: Answer) -> None:
+        """It gets its turn. The message counts as unacknowledged until then, which bounds what waits."""
+        if self.held is None:
+            self.held = []
+        self.held.append(answer)
+
+    def next_held(self) -> Answer | None:
+        """An answer whose turn has come."""
+        for index, answer in enumerate(self.held or ()):
+            if not self.must_wait(answer[0]):
+                assert self.held is not None
+                del self.held[index]
+                self.held = self.held or None
+                return answer
+        return None
 
     def settle(self, packet_id: int, reason_code: int) -> PacketType:
         """The caller has stored or refused the message: which packet answers it, PUBACK or PUBREC."""

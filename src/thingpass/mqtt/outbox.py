@@ -20,24 +20,27 @@ from thingpass.mqtt.packets import (
     Publish,
     PubRec,
 )
-from thingpass.mqtt.properties import Properties
+from thingpass.mqtt.properties import NO_PROPERTIES, Properties
 from thingpass.mqtt.reason_codes import REASON_BY_CODE, PacketType, permitted
+from thingpass.mqtt.topic_aliases import GivenTopicAliases
 
 _MQTT_5 = ProtocolVersion.MQTT_5
 _VERSION_REFUSED_MQTT_3 = b"\x20\x02\x00\x01"
 _VERSION_REFUSED_MQTT_5 = b"\x20\x03\x00\x84\x00"
+_MOST_TOPIC_ALIASES = 10  # kept per connection; a device has one or two topics that repeat
 _BRIDGE_BIT = 0x80  # some brokers set it in the level when they connect as a client
 
 
 class Outbox:
     """Encoded packets that wait to be sent. `waiting` is appended to by the session's hot path."""
 
-    __slots__ = ("_maximum_packet_size", "_version", "_wants_reasons", "waiting")
+    __slots__ = ("_maximum_packet_size", "_topic_aliases", "_version", "_wants_reasons", "waiting")
 
     def __init__(self) -> None:
         self.waiting: list[bytes] = []
         self._version: ProtocolVersion | None = None
         self._maximum_packet_size: int | None = None
+        self._topic_aliases: GivenTopicAliases | None = None  # None: the client takes none
         self._wants_reasons = True
 
     def speak(self, version: ProtocolVersion) -> None:
@@ -45,10 +48,12 @@ class Outbox:
         self._version = version
 
     def adopt(self, connect: Connect) -> None:
-        """The client's limits are known. MQTT5 3.1.2.11.4 and 3.1.2.11.7."""
+        """The client's limits are known. MQTT5 3.1.2.11.4, 3.1.2.11.5 and 3.1.2.11.7."""
         if connect.properties is not None:
             self._maximum_packet_size = connect.properties.maximum_packet_size
             self._wants_reasons = connect.properties.request_problem_information != 0
+            if aliases := connect.properties.topic_alias_maximum:
+                self._topic_aliases = GivenTopicAliases(min(aliases, _MOST_TOPIC_ALIASES))
 
     def collect(self) -> bytes:
         """All that waits; it counts as sent."""
@@ -67,6 +72,19 @@ class Outbox:
             return False  # MQTT5 3.1.2.11.4 [MQTT-3.1.2-24]
         self.waiting.append(data)
         return True
+
+    def send_message(self, message: Publish) -> bool:
+        """As `send`, with a number in the place of a topic name that repeats, where the client takes them."""
+        aliases = self._topic_aliases
+        if aliases is None:
+            return self.send(message)
+        topic = message.topic
+        if (alias := aliases.given(topic)) is not None:
+            return self.send(_with_alias(message, "", alias))
+        if (alias := aliases.due(topic)) is not None and self.send(_with_alias(message, topic, alias)):
+            aliases.give(topic, alias)
+            return True
+        return self.send(message)  # also where the number made it too large
 
     def head_of(self, packet: Publish, payload_size: int) -> bytes | None:
         """All of the packet before its payload; None: it is larger than the client takes, or any packet."""
@@ -128,3 +146,8 @@ class Outbox:
         if len(reason_string.encode()) > MAXIMUM_TWO_BYTE_INTEGER:
             return None
         return Properties(reason_string=reason_string)
+
+
+def _with_alias(message: Publish, topic: str, alias: int) -> Publish:
+    properties = msgspec.structs.replace(message.properties or NO_PROPERTIES, topic_alias=alias)
+    return msgspec.structs.replace(message, topic=topic, properties=properties)

@@ -437,10 +437,19 @@ class Session:
     def acknowledge(self, packet_id: int, reason_code: int = 0, reason_string: str | None = None) -> None:
         """Answer one MessagePublished: PUBACK or PUBREC as its QoS needs, with words if they are wanted.
 
-        MQTT 3 cannot say a failure: there the message counts as taken, so `disconnect` where that is wrong.
+        It goes out behind the answers to earlier messages of its QoS [MQTT-4.6.0-2], [MQTT-4.6.0-3]. MQTT 3
+        cannot say a failure: there the message counts as taken, so `disconnect` where that is wrong.
         """
         if self.state is not _OPEN:
             return
+        if self._inbound.must_wait(packet_id):
+            self._inbound.hold((packet_id, reason_code, reason_string))
+            return
+        self._answer(packet_id, reason_code, reason_string)
+        while self._inbound.held and (answer := self._inbound.next_held()):
+            self._answer(*answer)
+
+    def _answer(self, packet_id: int, reason_code: int, reason_string: str | None) -> None:
         # [MQTT-3.4.2-1], [MQTT-3.5.2-1]: PUBACK and PUBREC have the same reason codes
         reason_code = permitted(reason_code, PacketType.PUBACK) if self._is_mqtt5 else 0
         at_qos_1 = self._inbound.settle(packet_id, reason_code) is PacketType.PUBACK
@@ -448,11 +457,11 @@ class Session:
         self._outbox.send_with_reason(packet, reason_string)
 
     def acknowledge_many(self, packet_ids: Sequence[int]) -> None:
-        """Answer several MessagePublished with success, in the order given [MQTT-4.6.0-2]."""
+        """Answer several MessagePublished with success, in the order in which they came."""
         if self.state is not _OPEN:
             return
         inbound = self._inbound
-        if inbound.at_qos_2:
+        if inbound.at_qos_2 or not inbound.are_next(packet_ids):
             for packet_id in packet_ids:
                 self.acknowledge(packet_id)
             return

@@ -57,7 +57,7 @@ GATEWAY_LEFT: Final = End("gateway-left", "The connection of its gateway ended."
 NOT_STORED: Final = End(
     "not-stored",
     "The server could not store what the device sent.",
-    tells=ReasonCode.SERVER_UNAVAILABLE,
+    tells=ReasonCode.SERVER_BUSY,  # DISCONNECT has no 0x88
     for_device="The server could not store this now.",
 )
 SERVER_FAILED: Final = End("server-failed", "The server failed; its log says how.")

@@ -91,12 +91,12 @@ class TestInboundQos0And1:
         assert session.data_to_send() == b"\x40\x02\x01\x02"
 
     @pytest.mark.parametrize("version", VERSIONS)
-    def test_many_are_acknowledged_in_the_order_given(self, version: ProtocolVersion) -> None:
+    def test_many_are_acknowledged_in_the_order_of_their_coming(self, version: ProtocolVersion) -> None:
         session = opened(version)
         for packet_id in (1, 2, 65_535):
             _publish(session, 1, packet_id)
         session.acknowledge_many([2, 1, 65_535])
-        assert session.data_to_send().hex(" ") == "40 02 00 02 40 02 00 01 40 02 ff ff"
+        assert session.data_to_send().hex(" ") == "40 02 00 01 40 02 00 02 40 02 ff ff"
         assert session.unacknowledged == 0
 
     def test_failure_is_told_in_mqtt_5_only(self) -> None:
