@@ -183,6 +183,8 @@ class KeptCalls:
                 return False
             call = self._unsaved.get(row.id) or self._pending(row)
         if call.ended or call.request.oneway:
+            if call.saving is not None:  # the answer that came before, on a connection that is gone
+                await asyncio.shield(call.saving)
             return False
         call.was_answered(payload)
         self.forget(call)

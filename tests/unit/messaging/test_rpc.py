@@ -348,6 +348,35 @@ class TestKept:
         assert (await self.kept(store, row)).attempts == 2
         assert not third.requests
 
+    async def test_answer_sent_again_waits_for_the_first_to_be_stored(
+        self,
+        rpc: RpcService,
+        store: SqliteStore,
+        device: Device,
+        clock: ManualClock,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """A device that lost its connection over an answer sends it again."""
+        row = await rpc.call_and_keep(new_call(device, clock))
+        gate, update = asyncio.Event(), store.update_rpc_call
+
+        async def slow(call: RpcCall) -> bool:
+            await gate.wait()
+            return await update(call)
+
+        monkeypatch.setattr(store, "update_rpc_call", slow)
+        first = asyncio.create_task(rpc.answered(device.id, row.request_id, b"5"))
+        await asyncio.sleep(0)
+        first.cancel()  # its connection has ended
+        again = asyncio.create_task(rpc.answered(device.id, row.request_id, b"5"))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        told_before_it_is_stored = again.done()
+        gate.set()
+        await again
+        assert not told_before_it_is_stored
+        assert (await self.kept(store, row)).response == b"5"
+
     async def test_what_failed_to_be_stored_is_not_answered(
         self,
         rpc: RpcService,
