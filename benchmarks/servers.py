@@ -137,7 +137,7 @@ class Thingpass:
         command += ["--https-port", "off", "--wss-port", "off"]
         command += ["--server-cert", str(self._certificates.server_certificate_pem)]
         command += ["--server-key", str(self._certificates.server_key_pem), *self._options]
-        with _process(command, mqtts_port, {"THINGPASS_ADMIN_PASSWORD": self._password}) as pid:
+        with _process(command, http_port, {"THINGPASS_ADMIN_PASSWORD": self._password}) as pid:  # opened last
             yield RunningServer(pid, mqtts_port, RestApi(http_port, _login(http_port, self._password)))
 
 

@@ -25,6 +25,7 @@ from tests.integration.test_https import port_of
 from tests.integration.test_websocket import BINARY, TEXT, RawWebSocket, frame
 from tests.raw_mqtt import PATIENCE_S, RawClient, connect, publish, reason_code, tls_context
 from tests.running_server import RunningServer, start_server
+from thingpass.log_floods import LINES_OF_ONE
 
 HEALTHY_OF_EACH_KIND = 8
 MESSAGES = 25
@@ -335,5 +336,5 @@ def test_bad_messages_do_not_fill_the_log(site: Site) -> None:
             client.send(*(publish(b"{", packet_id=number) for number in range(1, 51)))
             assert {client.read_packet()[4] for _ in range(50)} == {0x99}
     lines = [line for line in site.server.log().splitlines() if "a device that never learns" in line]
-    assert sum("message.rejected" in line for line in lines) == 1
+    assert 0 < sum("message.rejected" in line for line in lines) <= LINES_OF_ONE
     assert len(lines) < 5
