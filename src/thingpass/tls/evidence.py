@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 
 import msgspec
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 
-from thingpass.tls.binding import was_resumed
+from thingpass.tls.binding import presented_chain, was_resumed
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +42,7 @@ def gather_evidence(
         listener=listener,
         peer_address=peer_address,
         peer_port=peer_port,
-        chain_der=_presented_chain(connection),
+        chain_der=presented_chain(connection),
         tls_version=_interned(connection.get_protocol_version_name()),
         cipher=_interned(connection.get_cipher_name()),
         key_exchange_group=_interned(connection.get_group_name()),
@@ -54,15 +54,3 @@ def gather_evidence(
 def _interned(name: str | None) -> str | None:
     """A handful of names over all connections: kept once, not once for each."""
     return None if name is None else sys.intern(name)
-
-
-def _presented_chain(connection: SSL.Connection) -> tuple[bytes, ...]:
-    # Not as `cryptography`'s objects: those are made by writing DER and reading it again.
-    leaf = connection.get_peer_certificate()
-    if leaf is None:
-        return ()
-    leaf_der = crypto.dump_certificate(crypto.FILETYPE_ASN1, leaf)
-    others = connection.get_peer_cert_chain() or []
-    # On the server's side OpenSSL's chain leaves the peer's own certificate out; tolerate one that does not.
-    rest = [crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate) for certificate in others]
-    return (leaf_der, *(der for der in rest if der != leaf_der))

@@ -20,6 +20,7 @@ from tests.unit.tls.peers import (
     wait_for_tls,
     write_client_pair,
 )
+from thingpass.tls import binding
 from thingpass.tls.binding import (
     READ_BYTES,
     RECORD_BYTES,
@@ -200,6 +201,7 @@ def test_any_client_certificate_passes_and_is_evidence(
         evidence = gather_evidence(
             channel.connection, listener="mqtts", peer_address="192.0.2.1", peer_port=1
         )
+        assert binding._presented_chain(channel.connection) == evidence.chain_der, "the other way to it"
     sent = ssl.PEM_cert_to_DER_cert(pair.read_text()[pair.read_text().index("-----BEGIN CERT") :])
     assert evidence.chain_der == (sent,)
     assert evidence.tls_version == {"TLSv1_2": "TLSv1.2", "TLSv1_3": "TLSv1.3"}[version.name]
