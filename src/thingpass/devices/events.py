@@ -25,10 +25,10 @@ from thingpass.settings import DeviceSettings
 from thingpass.store.rows import DeviceEvent, EventDetail
 from thingpass.store.store import DeviceEventStore
 
-WRITE_EVERY_S: Final = 1.0
+WRITE_EVERY_S: Final = 0.2  # little at a time: telemetry waits for the writer meanwhile
 MOST_WAITING: Final = 20_000  # events; a minute of the fastest connect storm that was measured is 70,000
 MOST_WAITING_BYTES: Final = 8_388_608  # of payloads
-MOST_WRITTEN_AT_ONCE: Final = 100  # two milliseconds of the one writer, for which telemetry waits
+MOST_WRITTEN_AT_ONCE: Final = 1_000  # in fewer there were more commits, for each of which telemetry waits
 MOST_HELD_WILLS: Final = 2_000  # a will beyond it is kept without its delay
 LONGEST_PAYLOAD: Final = 4_096  # bytes that are kept of a will
 LONGEST_TEXT: Final = 500  # characters of a sentence or a detail

@@ -43,7 +43,7 @@ from thingpass.store.store import DeviceStateStore
 
 LOOK_EVERY_S: Final = 1.0
 MOST_PER_TURN: Final = 2_000  # looked at in one go (about 3 ms), then the loop gets its turn
-MOST_WRITTEN_AT_ONCE: Final = 100  # a millisecond of the one writer, for which telemetry waits
+MOST_WRITTEN_AT_ONCE: Final = 1_000  # in 3 ms of the loop; smaller ones delay telemetry by a commit each
 MOST_READ_AT_ONCE: Final = 500
 LISTED_AT_ONCE: Final = 5_000
 CONNECTED_BUT_SILENT_S: Final = 3.0  # how soon such a device is seen to be active again
