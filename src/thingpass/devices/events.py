@@ -145,7 +145,7 @@ class DeviceEvents:
         kind: str | None = None,
         since_ms: int = 0,
     ) -> list[DeviceEvent]:
-        """Newest first; the next page begins before the last one's id. The last second's may be missing."""
+        """Newest first; the next page begins before the last one's id. The last moment's may be missing."""
         oldest_ms = self._clock.now_ms() - self._kept_ms
         return await self._store.list_device_events(
             device_id, limit=limit, before_id=before_id, kind=kind, since_ms=max(since_ms, oldest_ms)
